@@ -1,0 +1,13 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: test
+test: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -q
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e . pytest ruff
+	touch $@

@@ -1,0 +1,201 @@
+"""Augmentation of whole batches: the random resized crop as two matrix products, colour as one 3×3 map per image.
+
+Every draw is keyed by (seed, epoch, index), so a batch is the same whoever computes it and in whatever order.
+The crop has torchvision's distribution and its antialiased bilinear filter. The colour jitter is linear: hue turns
+the chroma plane of YIQ instead of the hue of HSV, the four operations come in a fixed order and values are
+clamped once at the end. That is what lets one small matrix stand for all of them.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pretrain.keyed import uniforms
+
+_TRIES = 10  # torchvision's RandomResizedCrop draws up to ten boxes before it falls back to a centred one
+_GRAY = torch.tensor([0.299, 0.587, 0.114])
+_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+_FROM_YIQ = torch.linalg.inv(_TO_YIQ)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is done to a training image; the defaults are the authors' ImageNet recipe (main.py of lemniscate).
+
+    Attributes:
+        size: side of the square output, pixels.
+        scale: range of the crop's share of the image area.
+        ratio: range of the crop's width over height.
+        flip: probability of a horizontal flip.
+        jitter: probability of the colour jitter.
+        brightness, contrast, saturation: factors are drawn from [1 - value, 1 + value].
+        hue: turn of the chroma plane, drawn from [-hue, hue] of a full circle.
+        grayscale: probability of dropping colour.
+    """
+
+    size: int = 224
+    scale: tuple[float, float] = (0.2, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    jitter: float = 1.0
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.4
+    grayscale: float = 0.2
+
+    @property
+    def colour(self) -> bool:
+        """Whether any colour operation can happen."""
+        strength = self.brightness + self.contrast + self.saturation + self.hue
+        return self.grayscale > 0 or (self.jitter > 0 and strength > 0)
+
+
+def crop_boxes(how: Augmentation, draws: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """Boxes of the random resized crop, with torchvision's distribution.
+
+    Args:
+        how: scale and ratio are read.
+        draws: B×(2·10+2) uniforms.
+        height, width: the images' sizes in pixels, B integers each.
+
+    Returns:
+        B×4 float: top, left, height, width, whole pixels inside the image.
+    """
+    area = (height * width)[:, None] * (how.scale[0] + draws[:, :_TRIES] * (how.scale[1] - how.scale[0]))
+    low, high = math.log(how.ratio[0]), math.log(how.ratio[1])
+    ratio = torch.exp(low + draws[:, _TRIES : 2 * _TRIES] * (high - low))
+    w, h = torch.round(torch.sqrt(area * ratio)), torch.round(torch.sqrt(area / ratio))
+    fits = (w > 0) & (h > 0) & (w <= width[:, None]) & (h <= height[:, None])
+    first = fits.to(torch.int8).argmax(1, keepdim=True)
+    whole = torch.stack([width, height]).to(torch.float32)
+    aspect = whole[0] / whole[1]
+    centre_w = torch.where(aspect > how.ratio[1], torch.round(whole[1] * how.ratio[1]), whole[0])
+    centre_h = torch.where(aspect < how.ratio[0], torch.round(whole[0] / how.ratio[0]), whole[1])
+    any_fits = fits.any(1)
+    w = torch.where(any_fits, w.gather(1, first)[:, 0], centre_w)
+    h = torch.where(any_fits, h.gather(1, first)[:, 0], centre_h)
+    free_y, free_x = whole[1] - h, whole[0] - w
+    top = torch.where(any_fits, torch.floor(draws[:, -2] * (free_y + 1)), torch.floor(free_y / 2))
+    left = torch.where(any_fits, torch.floor(draws[:, -1] * (free_x + 1)), torch.floor(free_x / 2))
+    return torch.stack([top, left, h, w], 1)
+
+
+def resample_matrix(start: Tensor, length: Tensor, inputs: int, outputs: int) -> Tensor:
+    """The antialiased bilinear filter that maps pixels [start, start + length) onto ``outputs`` pixels.
+
+    Args:
+        start, length: B floats, whole pixels.
+
+    Returns:
+        B×outputs×inputs, rows summing to one.
+    """
+    scale = (length / outputs)[:, None, None]
+    support = scale.clamp(min=1.0)
+    at = torch.arange(outputs, device=start.device) + 0.5
+    centre = start[:, None, None] + at[None, :, None] * scale
+    pixel = (torch.arange(inputs, device=start.device) + 0.5)[None, None, :]
+    inside = (pixel > start[:, None, None]) & (pixel < (start + length)[:, None, None])
+    weight = (1 - (pixel - centre).abs() / support).clamp_(min=0) * inside
+    return weight / weight.sum(2, keepdim=True)
+
+
+def crop(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
+    """Cut each box, resize it to size×size and flip where asked.
+
+    Args:
+        images: B×3×H×W, uint8 or float.
+        boxes: B×4 (top, left, height, width).
+        flip: B booleans.
+
+    Returns:
+        B×3×size×size in the value range of ``images``, float32.
+    """
+    batch, channels, height, width = images.shape
+    rows = resample_matrix(boxes[:, 0], boxes[:, 2], height, size)
+    columns = resample_matrix(boxes[:, 1], boxes[:, 3], width, size)
+    columns = torch.where(flip[:, None, None], columns.flip(1), columns)
+    wide = torch.bmm(images.reshape(batch, channels * height, width).float(), columns.transpose(1, 2))
+    return torch.matmul(rows[:, None], wide.view(batch, channels, height, size))
+
+
+def colour_maps(how: Augmentation, draws: Tensor, mean_gray: Tensor) -> tuple[Tensor, Tensor]:
+    """The colour jitter and the grayscale of each image as one affine map of RGB.
+
+    Args:
+        draws: B×6 uniforms: apply, brightness, contrast, saturation, hue, grayscale.
+        mean_gray: B mean luminances, the pivot of the contrast.
+
+    Returns:
+        B×3×3 matrices and B offsets (the same for the three channels): rgb → matrix · rgb + offset.
+    """
+    apply = (draws[:, 0] < how.jitter).to(draws.dtype)
+
+    def factor(column: int, strength: float) -> Tensor:
+        return 1 + apply * strength * (2 * draws[:, column] - 1)
+
+    b, c, s = factor(1, how.brightness), factor(2, how.contrast), factor(3, how.saturation)
+    angle = apply * how.hue * (2 * draws[:, 4] - 1) * (2 * math.pi)
+    s = torch.where(draws[:, 5] < how.grayscale, 0.0, s)  # no saturation at all is luminance in all channels
+    chroma = torch.zeros(len(draws), 3, 3, device=draws.device)
+    chroma[:, 0, 0] = 1
+    chroma[:, 1, 1] = chroma[:, 2, 2] = s * torch.cos(angle)
+    chroma[:, 1, 2], chroma[:, 2, 1] = -s * torch.sin(angle), s * torch.sin(angle)
+    matrix = _FROM_YIQ.to(draws.device) @ chroma @ _TO_YIQ.to(draws.device) * (b * c)[:, None, None]
+    return matrix, (1 - c) * b * mean_gray
+
+
+class Augmenter:
+    """Augments batches of uint8 images and normalises them for the backbone."""
+
+    def __init__(self, how: Augmentation, mean: tuple[float, ...], std: tuple[float, ...], seed: int) -> None:
+        """
+        Args:
+            how: what to do.
+            mean, std: per-channel statistics on the 0–1 scale.
+            seed: the run's seed; with epoch and index it fixes every draw.
+        """
+        self.how, self.seed = how, seed
+        self.mean, self.std = torch.tensor(mean), torch.tensor(std)
+
+    def draws(self, epoch: int, index: Tensor) -> Tensor:
+        """All uniforms of the given images: B×29 (22 for the box, one for the flip, six for colour)."""
+        return uniforms(self.seed, epoch, index, 2 * _TRIES + 2 + 1 + 6)
+
+    def boxes(self, draws: Tensor, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+        """Crop boxes (B×4) and flips (B booleans) from the images' draws and sizes."""
+        last = 2 * _TRIES + 2
+        return crop_boxes(self.how, draws[:, :last], height, width), draws[:, last] < self.how.flip
+
+    def finish(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Colour and normalisation of cropped images.
+
+        Args:
+            images: B×3×S×S, values 0–255.
+            draws: the same images' B×29 uniforms.
+
+        Returns:
+            B×3×S×S float32, channels last, normalised.
+        """
+        batch, _, height, width = images.shape
+        flat = images.reshape(batch, 3, -1).float()
+        mean, std = self.mean.to(images.device), self.std.to(images.device)
+        scale = torch.diag(1 / (255 * std)).expand(batch, 3, 3)
+        shift = (-mean / std).expand(batch, 3)
+        if self.how.colour:
+            gray = flat.mean(2) @ _GRAY.to(images.device)
+            matrix, offset = colour_maps(self.how, draws[:, -6:], gray)
+            scale, shift = scale @ matrix, shift + offset[:, None] / (255 * std)
+        out = torch.baddbmm(shift[:, None, :], flat.transpose(1, 2), scale.transpose(1, 2))
+        if self.how.colour:
+            out.clamp_(-mean / std, (1 - mean) / std)
+        return out.view(batch, height, width, 3).permute(0, 3, 1, 2)
+
+    def __call__(self, images: Tensor, epoch: int, index: Tensor) -> Tensor:
+        """Augment B×3×H×W uint8 images of one size; returns B×3×S×S float32, channels last."""
+        draws = self.draws(epoch, index)
+        side = torch.ones_like(index)
+        boxes, flip = self.boxes(draws, side * images.shape[2], side * images.shape[3])
+        return self.finish(crop(images, boxes, flip, self.how.size), draws)
