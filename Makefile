@@ -5,9 +5,11 @@ BIN := .venv/bin
 test: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -e . pytest ruff
+	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/pip install -q -e . --group dev
 	touch $@

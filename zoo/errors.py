@@ -1,0 +1,22 @@
+"""Errors that a user can act on: one message naming what, expected, found and what to do. The command line prints
+the message without a traceback; everything else is a bug."""
+
+
+class NpidError(Exception):
+    """Base of every error that bad input or a fault outside the program causes."""
+
+
+class DataError(NpidError):
+    """A data set, an image or a label that cannot be used."""
+
+
+class ModelError(NpidError):
+    """A model directory or weight file that cannot be used."""
+
+
+class SettingsError(NpidError):
+    """A setting or option with a value that cannot be used."""
+
+
+class RunError(NpidError):
+    """A training run that cannot start, go on or be resumed."""
