@@ -1,0 +1,33 @@
+"""Where images come from: one file per kind, one registration per kind.
+
+source = open_source("photos/", split="train")
+source.image(0), source.key(0), source.labels
+"""
+
+from zoo.errors import DataError
+from zoo.sources import builtin, folder, parquet  # noqa: F401  registers them
+from zoo.sources._base import SOURCES, ArraySource, Source
+
+__all__ = ["SOURCES", "ArraySource", "Source", "open_source"]
+
+
+def open_source(data: str, split: str = "train", *, skip_bad: bool = False) -> Source:
+    """Open one split of a data set.
+
+    Args:
+        data: a folder of images, an ImageFolder (``train/`` and ``val/`` or ``test/``), a folder of Hub-style parquet,
+            or a built-in name (``digits``, ``cifar10``, ``cifar100``, ``stl10``).
+        split: ``train`` or ``test``; ``test`` falls back to a validation split where there is no other.
+        skip_bad: whether images that cannot be read are left out (their indices stay theirs) instead of an error.
+
+    Raises:
+        DataError: if no kind knows it, the split is missing or it holds no image.
+    """
+    for kind in sorted(SOURCES, key=lambda name: SOURCES[name].fallback):
+        if SOURCES[kind].detect(data):
+            source = SOURCES[kind](data, split)
+            source.skip_bad = skip_bad
+            if not len(source):
+                raise DataError(f"{data}: the {split} split holds no image")
+            return source
+    raise DataError(f"{data}: not a folder and no data set of that name; names: digits, cifar10, cifar100, stl10")
