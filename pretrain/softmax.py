@@ -6,6 +6,7 @@ gradient. Partial results over any split of the bank merge by their logsumexp.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,12 +22,12 @@ class Partial:
     mean: Tensor
 
 
-def attend(v: Tensor, bank: Tensor, temperature: float, chunk: int = CHUNK) -> Partial:
+def attend(v: Tensor, bank: Any, temperature: float, chunk: int = CHUNK) -> Partial:
     """Attention of unit vectors over unit rows.
 
     Args:
         v: B×D unit vectors.
-        bank: N×D unit rows, fp32 or bf16; products run in this type, sums in fp32.
+        bank: N×D unit rows (a tensor or a memory bank), fp32 or bf16; products run in this type, sums in fp32.
         temperature: τ, positive.
     """
     query = v.to(bank.dtype)
@@ -54,7 +55,7 @@ def merge(parts: list[Partial]) -> Partial:
 
 class _Exact(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, v: Tensor, index: Tensor, bank: Tensor, temperature: float) -> Tensor:
+    def forward(ctx, v: Tensor, index: Tensor, bank: Any, temperature: float) -> Tensor:
         part = attend(v, bank, temperature)
         own = bank[index].float()
         ctx.save_for_backward((part.mean - own) / temperature)
@@ -66,7 +67,7 @@ class _Exact(torch.autograd.Function):
         return slope * grad[:, None], None, None, None
 
 
-def exact(v: Tensor, index: Tensor, bank: Tensor, temperature: float = 0.07) -> Tensor:
+def exact(v: Tensor, index: Tensor, bank: Any, temperature: float = 0.07) -> Tensor:
     """−log P(i|v) of the paper's eq. 2, for each image of the batch.
 
     Args:

@@ -33,8 +33,12 @@ def _told(path: Path) -> Iterator[None]:
         raise WriteError(f"cannot write {path}: {reason}; what was there before is unchanged") from error
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Replace a file in one step: new file, fsync, rename.
+@contextlib.contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Write a file aside and put it in place when the block ends without an error: new file, fsync, rename.
+
+    Yields:
+        The temporary path to write to.
 
     Raises:
         WriteError: on a full disk, a missing permission and the like; the old file is intact.
@@ -43,10 +47,10 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
+            yield Path(name)
+            with open(name, "rb+") as file:
                 os.fsync(file.fileno())
             os.chmod(name, 0o644)
             os.replace(name, path)
@@ -55,6 +59,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
                 os.unlink(name)
             raise
         _flush_folder(path.parent)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Replace a file in one step; see :func:`new_file`."""
+    with new_file(path) as aside:
+        aside.write_bytes(content)
 
 
 def write_text(path: str | Path, text: str) -> None:

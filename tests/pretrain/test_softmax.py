@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -46,3 +49,24 @@ def test_any_split_of_the_bank_merges_to_the_whole(cuts):
 def test_a_temperature_of_zero_is_refused():
     with pytest.raises(ValueError, match="temperature"):
         exact(torch.ones(1, 2), torch.tensor([0]), torch.ones(3, 2), 0.0)
+
+
+PEAK = """
+import resource, sys, torch
+from torch.nn.functional import normalize
+from pretrain.softmax import exact
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+bank = torch.empty(1_000_000, 128, dtype=torch.bfloat16)
+for rows in bank.split(10_000):
+    rows.copy_(normalize(torch.randn(rows.shape)))
+v = normalize(torch.randn(256, 128)).requires_grad_()
+exact(v, torch.arange(256), bank[:5000], 0.07).mean().backward()
+before = peak()
+exact(v, torch.arange(256), bank, 0.07).mean().backward()
+print(peak() - before)
+"""
+
+
+def test_a_million_rows_never_become_a_batch_by_million_tensor():
+    out = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    assert int(out.stdout) < 0.03 * 256 * 1_000_000 * 4

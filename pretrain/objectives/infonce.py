@@ -1,0 +1,76 @@
+"""The softmax over the positive and m sampled negatives (InfoNCE; the authors' later variant)."""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from pretrain.objectives._base import OBJECTIVES, Objective, Rows
+from pretrain.objectives._sampling import blocks, draw, weighted
+from pretrain.softmax import Partial, merge
+
+_NEVER = -1e30  # score of a negative that is left out: finite, so that no difference of infinities arises
+
+
+class _InfoNCE(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, v: Tensor, index: Tensor, negatives: Tensor, bank: Rows, temperature: float, exclude, stand_for):
+        query, own = v.to(bank.dtype), bank[index].float()
+        positive = (v.float() * own).sum(1) / temperature
+        parts = [Partial(positive, own)]
+        left = torch.full_like(positive, negatives.shape[-1])
+        for cosines, hits, rows in blocks(query, negatives, bank, index if exclude else None):
+            scores = (cosines / temperature).masked_fill_(hits, _NEVER)
+            lse = scores.logsumexp(1)
+            parts.append(Partial(lse, weighted(torch.exp(scores - lse[:, None]), rows)))
+            left -= hits.sum(1)
+        if stand_for:
+            extra = math.log(stand_for) - left.clamp(min=1).log()
+            parts[1:] = [Partial(part.lse + extra, part.mean) for part in parts[1:]]
+        whole = merge(parts)
+        ctx.save_for_backward((whole.mean - own) / temperature)
+        return whole.lse - positive
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        (slope,) = ctx.saved_tensors
+        return slope * grad[:, None], None, None, None, None, None, None
+
+
+def infonce(
+    v: Tensor,
+    index: Tensor,
+    negatives: Tensor,
+    bank: Rows,
+    temperature: float = 0.07,
+    *,
+    exclude_positive: bool = True,
+    corrected: bool = False,
+) -> Tensor:
+    """−log softmax of the positive among itself and the negatives.
+
+    With every other image as a negative this is the exact softmax.
+
+    Args:
+        v: B×D unit vectors.
+        index: B int64 rows of the positives.
+        negatives: B×m rows, or m shared by the batch.
+        bank: N×D unit rows.
+        temperature: τ.
+        exclude_positive: whether negatives that are the positive itself are left out.
+        corrected: weight the negatives by (N − 1)/m, so that they stand for all other images.
+
+    Returns:
+        B losses, fp32.
+    """
+    stand_for = len(bank) - 1 if corrected else 0
+    return _InfoNCE.apply(v, index, negatives, bank, temperature, exclude_positive, stand_for)
+
+
+@OBJECTIVES.register("infonce")
+class InfoNCE(Objective):
+    def forward(self, v: Tensor, index: Tensor, bank: Rows, generator: Generator) -> Tensor:
+        how = self.settings
+        negatives = draw(index, self.size, how, generator)
+        options = {"exclude_positive": how.exclude_positive, "corrected": how.corrected}
+        return infonce(v, index, negatives, bank, how.temperature, **options)
