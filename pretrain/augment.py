@@ -193,6 +193,11 @@ class Augmenter:
             out.clamp_(-mean / std, (1 - mean) / std)
         return out.view(batch, height, width, 3).permute(0, 3, 1, 2)
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """B×3×S×S of values 0–255 → normalised float32, channels last; nothing else is done."""
+        mean, std = (t.to(images.device).view(3, 1, 1) for t in (self.mean, self.std))
+        return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+
     def __call__(self, images: Tensor, epoch: int, index: Tensor) -> Tensor:
         """Augment B×3×H×W uint8 images of one size; returns B×3×S×S float32, channels last."""
         draws = self.draws(epoch, index)

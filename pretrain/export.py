@@ -1,0 +1,49 @@
+"""From a run folder to a model directory."""
+
+from pathlib import Path
+
+import torch
+
+import zoo
+from pretrain import checkpoint
+from pretrain.bank import MemoryBank
+from pretrain.checkpoint import CHECKPOINT
+from pretrain.settings import from_dict
+from pretrain.state import new_model
+from zoo import Backbone
+
+
+def load_run(run: str | Path) -> tuple[Backbone, MemoryBank]:
+    """The backbone of a run's checkpoint in eval mode, with what it was made of in ``meta``, and the memory bank.
+
+    Raises:
+        RunError, ModelError: if there is no checkpoint, or it does not fit.
+    """
+    at = checkpoint.read_position(run)
+    how = from_dict(at.settings)
+    model = new_model(how)
+    zoo.weights.apply(model, checkpoint.read_tensors(run, "model"), str(Path(run) / CHECKPOINT))
+    model.meta = {
+        "data": at.data,
+        "epochs": at.epoch,
+        "steps": at.total,
+        "seconds": round(at.seconds, 1),
+        "settings": at.settings,
+        "versions": at.versions,
+    }
+    bank = MemoryBank.random(at.data["count"], how.dim, seed=0, kind=how.bank_dtype)
+    bank.load(checkpoint.read_tensors(run, "bank"))
+    return model.eval(), bank
+
+
+def export(run: str | Path, to: str | Path, *, with_bank: bool = False, replace_old: bool = False) -> Path:
+    """Write a run's backbone as a model directory.
+
+    Args:
+        run: a run folder; it may still be training.
+        to: absent or empty, unless ``replace_old``.
+        with_bank: whether the memory bank goes along, as fp32 unit rows.
+    """
+    model, bank = load_run(run)
+    rows = bank.read(torch.arange(len(bank))) if with_bank else None
+    return zoo.save(model, to, bank=rows, replace=replace_old)
