@@ -1,7 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: test
+.PHONY: demo test
+demo: .venv/ready
+	$(BIN)/npid demo
+
 test: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

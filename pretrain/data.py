@@ -32,7 +32,7 @@ class InMemory:
             bad: indices whose pixels could not be read and are left out of every batch.
         """
         self.bad = torch.tensor(sorted(bad), dtype=torch.int64)
-        self.images = torch.from_numpy(array).permute(0, 3, 1, 2).contiguous().to(device)
+        self.images = torch.from_numpy(array).to(device).permute(0, 3, 1, 2)  # a view: nothing is held twice
         self.augmenter, self.device = augmenter, device
 
     def batches(self, epoch: int, steps: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -20,7 +20,7 @@ from pretrain.checkpoint import CHECKPOINT, METRICS, Position, locked
 from pretrain.data import open_batches, order
 from pretrain.objectives import proximal
 from pretrain.settings import Settings, flat, from_dict, to_dict
-from pretrain.state import Autocast, State
+from pretrain.state import Autocast, State, new_model
 from pretrain.stopping import Stop, Stopped
 from zoo import Backbone, RunError, SettingsError
 from zoo.files import write_text
@@ -41,10 +41,40 @@ def learning_rate(how: Settings, epoch: float) -> float:
     return how.lr * 0.5 * (1 + math.cos(math.pi * (epoch - how.warmup) / max(how.epochs - how.warmup, 1e-9)))
 
 
-def resolve_amp(amp: str, device: torch.device) -> str:
-    """``auto`` as what this device multiplies fast: bf16 where it has instructions for it."""
-    if amp != "auto":
-        return amp
+def _shrinks_a_pixel(how: Settings) -> bool:
+    """Whether a strided convolution of the backbone sees a single pixel: torch's CPU kernels then leave most of the
+    weight's bf16 gradient as the memory was before (seen in torch 2.15)."""
+    found = []
+
+    def look(module: torch.nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
+        if isinstance(module, torch.nn.Conv2d) and max(module.kernel_size) > 1 and max(module.stride) > 1:
+            found.append(min(inputs[0].shape[2:]) == 1)
+
+    with torch.device("meta"):
+        model = new_model(how).eval()
+        for module in model.modules():
+            module.register_forward_hook(look)
+        model(torch.empty(2, 3, how.augment.size, how.augment.size))
+    return any(found)
+
+
+def resolve_amp(how: Settings, device: torch.device) -> str:
+    """``auto`` as what this device multiplies fast: bf16 where it has instructions for it, and gets it right.
+
+    Raises:
+        SettingsError: where bf16 is asked for and would be wrong.
+    """
+    if how.amp == "float32":
+        return how.amp
+    if device.type == "cpu" and _shrinks_a_pixel(how):
+        if how.amp == "auto":
+            return "float32"
+        raise SettingsError(
+            f"amp=bfloat16 is not reliable on a CPU for {how.backbone} at augment.size={how.augment.size} (a strided "
+            "convolution sees a single pixel); take larger images or amp=float32"
+        )
+    if how.amp == "bfloat16":
+        return how.amp
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     fast = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
@@ -157,8 +187,8 @@ def pretrain(
         Stopped: after SIGTERM or Ctrl-C; the run is saved.
     """
     run, place = Path(out), torch.device(device)
-    settings = replace(settings, amp=resolve_amp(settings.amp, place))
     settings.check()
+    settings = replace(settings, amp=resolve_amp(settings, place))
     with locked(run), Stop().on_signals() as stop:
         how, at = _begin(source, settings, run, resume)
         if same_settings:

@@ -15,7 +15,7 @@ import zoo
 from pretrain import PRESETS, Settings, Stopped, export, load_run, override, pretrain
 from pretrain.augment import Augmentation
 from pretrain.checkpoint import locked, read_position
-from pretrain.loop import learning_rate
+from pretrain.loop import learning_rate, resolve_amp
 from zoo.files import WriteError
 from zoo.sources import open_source
 
@@ -54,7 +54,13 @@ def crash_at(step):
         {},
         {"objective.name": "nce", "objective.negatives": "64", "objective.proximal": "5", "bank_dtype": "int8"},
         {"objective.name": "parametric", "bank_init": "random", "schedule": "step", "drops": "1"},
-        {"objective.name": "infonce", "objective.negatives": "64", "objective.shared": "true", "amp": "bfloat16"},
+        {
+            "objective.name": "infonce",
+            "objective.negatives": "64",
+            "objective.shared": "true",
+            "amp": "bfloat16",
+            "augment.size": "16",
+        },
     ],
 )
 def test_a_run_that_is_resumed_in_mid_epoch_ends_bit_for_bit_the_same(tmp_path, monkeypatch, changes):
@@ -231,3 +237,11 @@ def test_learning_rates():
     assert [round(learning_rate(step, e), 3) for e in (0, 3.9, 4, 8)] == [1, 1, 0.1, 0.01]
     cosine = Settings(lr=1.0, epochs=10, schedule="cosine", warmup=2)
     assert [round(learning_rate(cosine, e), 3) for e in (0, 1, 2, 6, 10)] == [0, 0.5, 1, 0.5, 0]
+
+
+def test_bf16_is_refused_where_the_cpu_gets_it_wrong(tmp_path):
+    cpu = torch.device("cpu")
+    assert resolve_amp(replace(TINY, amp="auto"), cpu) == "float32"
+    with pytest.raises(zoo.SettingsError, match=r"augment\.size=8"):
+        resolve_amp(replace(TINY, amp="bfloat16"), cpu)
+    assert resolve_amp(override(TINY, {"augment.size": "16", "amp": "bfloat16"}), cpu) == "bfloat16"

@@ -35,6 +35,7 @@ class Source:
 
     def __init__(self, data: str, split: str) -> None:
         self.data, self.split, self.bad = data, split, set()
+        self._decoded: tuple[np.ndarray | None, ...] = ()
 
     @classmethod
     def detect(cls, data: str) -> bool:
@@ -66,9 +67,14 @@ class Source:
         return hashlib.sha256(f"{len(self)}\n{self.manifest()}".encode()).hexdigest()
 
     def array(self) -> np.ndarray | None:
-        """All images as N×H×W×3 uint8, or None where they differ in size or would not fit in memory."""
-        first = next(i for i in range(len(self)) if self._try(i) is not None)
-        width, height = self.image(first).size
+        """All images as N×H×W×3 uint8, or None where they differ in size or would not fit in memory. Decoded once."""
+        if not self._decoded:
+            self._decoded = (self._decode(),)
+        return self._decoded[0]
+
+    def _decode(self) -> np.ndarray | None:
+        first = next(image for image in map(self._try, range(len(self))) if image is not None)
+        width, height = first.size
         if max(width, height) > _SMALL or len(self) * width * height * 3 > IN_MEMORY:
             return None
         out = np.zeros((len(self), height, width, 3), np.uint8)

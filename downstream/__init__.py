@@ -1,0 +1,1 @@
+"""What a backbone is used for: features, kNN and the tasks of the paper."""

@@ -1,0 +1,3 @@
+from npid.app import app
+
+app()

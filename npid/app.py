@@ -1,0 +1,45 @@
+"""The typer app. Commands import what they need when they run, so that ``npid --help`` answers at once."""
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from npid.commands import demo, doctor, export, info, knn, pretrain
+from npid.commands import list as list_
+
+
+class _Group(TyperGroup):
+    """Turns the errors that a user can act on into one message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            errors, stopping = sys.modules.get("zoo.errors"), sys.modules.get("pretrain.stopping")
+            if errors is not None and isinstance(error, errors.NpidError):
+                typer.secho(f"npid: {error}", err=True, fg="red")
+                raise typer.Exit(1) from error
+            if stopping is not None and isinstance(error, stopping.Stopped):
+                typer.secho(f"npid: {error}", err=True)
+                raise typer.Exit(128 + error.signal) from error
+            raise
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Instance-discrimination backbones: pretrain without labels, publish, transfer.",
+    epilog="MODEL is a model directory. DATA is a folder of images, an ImageFolder (train/, val/ or test/), a folder "
+    "of Hub-style parquet, or a name: digits, cifar10, cifar100, stl10, stl10-unlabeled.",
+)
+app.command("demo")(demo.demo)
+app.command("pretrain")(pretrain.pretrain)
+app.command("export")(export.export)
+app.command("knn")(knn.knn)
+app.command("list")(list_.list_models)
+app.command("info")(info.info)
+app.command("doctor")(doctor.doctor)

@@ -1,0 +1,19 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `npid pretrain --out` made.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Where the model goes; absent or empty.")],
+    bank: Annotated[bool, typer.Option("--bank", help="Save the memory bank too.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the folder if it exists.")] = False,
+) -> None:
+    """Write a run's backbone as a model directory (safetensors and config.json)."""
+    from pretrain.export import export as write
+
+    write(run, to, with_bank=bank, replace_old=replace)
+    for file in sorted(to.iterdir()):
+        typer.echo(f"{file}  {file.stat().st_size / 1e6:.2f} MB")
+    typer.echo(f'zoo.load("{to}") loads it.')

@@ -1,0 +1,40 @@
+import json
+
+from npid.options import Model
+
+
+def info(model: Model) -> None:
+    """What a model is, where it comes from, and what it scored."""
+    from pathlib import Path
+
+    import zoo
+    from npid.console import out, table
+    from zoo.weights import WEIGHTS, sha256
+
+    found = zoo.load(model)
+    spec, meta = found.input, dict(found.meta)
+    settings, data = meta.pop("settings", {}), meta.pop("data", {})
+    rows: list[tuple[str, object]] = [
+        ("backbone", f"{found.arch}, {found.stem} stem, {found.dim}-d embedding"),
+        ("weights", f"{sum(p.numel() for p in found.parameters()):,}"),
+        ("input", f"{spec.size}×{spec.size}, mean {spec.mean}, std {spec.std}"),
+        ("layers", ", ".join(found.layers)),
+        ("timm name", found.architecture or "none: loads in this zoo only"),
+    ]
+    if data:
+        rows.append(("trained on", f"{data['name']}, {data['count']:,} images, digest {data['digest'][:12]}…"))
+    rows += [(name, json.dumps(value) if isinstance(value, dict) else value) for name, value in meta.items()]
+    folder = Path(model)
+    bank = zoo.load_bank(folder)
+    rows.append(("memory bank", "none" if bank is None else f"{len(bank):,} rows"))
+    rows.append(("sha256", sha256(folder / WEIGHTS)))
+    table(str(model), ("", ""), rows)
+    if settings:
+        out.print("settings:", json.dumps(settings))
+    if (folder / "metrics.json").exists():
+        from downstream.results import read
+
+        scores = [
+            (r.task, r.data, name, value) for r in read(folder / "metrics.json") for name, value in r.metrics.items()
+        ]
+        table("Scores", ("task", "data", "metric", "value"), scores)

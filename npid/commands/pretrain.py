@@ -1,0 +1,54 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npid.options import Data, Device, SkipBad, Workers
+
+
+def pretrain(
+    data: Data,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder: checkpoint and metrics.")],
+    preset: Annotated[
+        str | None, typer.Option(help="paper-imagenet (default), paper-cifar10, cifar10-cpu, digits.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="One of `npid list`.")] = None,
+    objective: Annotated[str | None, typer.Option(help="exact, nce, infonce or parametric.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as augment.hue=0.1; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, or begin it.")] = False,
+    device: Device = "auto",
+    workers: Workers = 0,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Train a backbone without labels: every image is its own class."""
+    from npid.options import pick_device
+    from npid.training import train
+    from pretrain import PRESETS, override
+    from zoo import SettingsError
+
+    changes = {"backbone": backbone, "objective.name": objective, "epochs": epochs, "seed": seed}
+    asked = {key: str(value) for key, value in changes.items() if value is not None}
+    if backbone is not None:
+        asked["stem"] = "none"  # the backbone's own, unless --set says otherwise
+    for pair in set_ or []:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingsError(f"--set takes KEY=VALUE, got {pair!r}")
+        asked[key.strip()] = value.strip()
+    settings = override(PRESETS[preset or "paper-imagenet"], asked)
+    run = train(
+        data,
+        out,
+        settings,
+        resume=resume,
+        device=pick_device(device),
+        workers=workers,
+        skip_bad=skip_bad,
+        keep_settings=preset is not None or bool(asked),
+    )
+    typer.echo(f"saved in {run}; `npid export {run} --to DIR` makes a model of it.")

@@ -1,0 +1,55 @@
+"""Pretraining as the command line shows it; the demo uses it too."""
+
+from pathlib import Path
+from typing import Any
+
+from npid.console import counter, log
+from npid.monitor import knn_monitor
+from pretrain import Settings, pretrain
+from pretrain.checkpoint import CHECKPOINT, read_position
+from zoo.sources import open_source
+
+
+def train(
+    data: str,
+    out: Path,
+    settings: Settings,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    workers: int = 0,
+    skip_bad: bool = False,
+    keep_settings: bool = True,
+) -> Path:
+    """Open the data, train with progress and kNN scores, return the run folder.
+
+    Args:
+        keep_settings: whether ``settings`` were asked for, and so must be those of a run that is resumed.
+    """
+    source = open_source(data, skip_bad=skip_bad)
+    begun = resume and (out / CHECKPOINT).exists()
+    at = read_position(out) if begun else None
+    epochs = at.settings["epochs"] if at and not keep_settings else settings.epochs
+    done = at.epoch * len(source) + at.loss_count if at else 0
+    log.print(f"{data}: {len(source):,} images; {settings.backbone} on {device}, {epochs} epochs")
+
+    def told(top1: float) -> None:
+        log.print(f"kNN top-1 {top1:.2f}")
+
+    with counter("pretrain", epochs * len(source), done) as count:
+
+        def on_step(now: dict[str, Any]) -> None:
+            count.add(now["images"], f"epoch {now['epoch'] + 1}/{epochs} loss {now['loss']:.3f}")
+
+        monitor = knn_monitor(source, device=device, workers=workers, told=told)
+        return pretrain(
+            source,
+            out,
+            settings,
+            resume=resume,
+            device=device,
+            workers=workers,
+            monitor=monitor,
+            on_step=on_step,
+            same_settings=keep_settings,
+        )
