@@ -20,3 +20,7 @@ class SettingsError(NpidError):
 
 class RunError(NpidError):
     """A training run that cannot start, go on or be resumed."""
+
+
+class HubError(NpidError):
+    """A Hub repository that cannot be read or written; :mod:`zoo.hub` has one subclass per cause."""

@@ -1,0 +1,344 @@
+"""A small Hub on the loopback interface for the real client: commits and blobs on disk, faults on demand.
+
+It speaks what a push and a pull need: repositories, preupload, LFS batches, commits with a parent, tags, listings, and
+files with ETag and Range. ``server.fault(...)`` makes the next matching requests fail, break off or lie.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import threading
+import urllib.parse
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+@dataclass
+class Fault:
+    """What happens to the next ``times`` requests that match.
+
+    ``status`` is answered with ``headers``; ``cut`` sends half of the body and closes; ``drop`` closes without an
+    answer; ``late`` does what was asked, then drops; ``corrupt`` flips a byte of the body; ``before`` is called.
+    """
+
+    method: str
+    path: str
+    action: str
+    times: int
+    status: int = 0
+    headers: dict = field(default_factory=dict)
+    before: object = None
+
+
+class HubServer:
+    """State and switchboard; requests are seen in ``log`` as (method, path)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.log: list[tuple[str, str]] = []
+        self.faults: list[Fault] = []
+        self.token: str | None = None  # wanted on every request, if set
+        self.lock = threading.RLock()
+        handler = type("Handler", (_Handler,), {"hub": self})
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+
+    def fault(self, method: str, path: str, action: str = "status", times: int = 1, **more) -> None:
+        self.faults.append(Fault(method, path, action, times, **more))
+
+    def take_fault(self, method: str, path: str) -> Fault | None:
+        with self.lock:
+            for fault in self.faults:
+                if fault.times > 0 and re.fullmatch(fault.method, method) and re.search(fault.path, path):
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def count(self, method: str, path: str) -> int:
+        return sum(m == method and bool(re.search(path, p)) for m, p in self.log)
+
+    # what is kept: repos/<org>/<name>/{repo,<commit>}.json and blobs/<sha256 or git id>
+
+    def repo(self, name: str) -> dict | None:
+        path = self.root / "repos" / name / "repo.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def put_repo(self, name: str, repo: dict) -> None:
+        path = self.root / "repos" / name / "repo.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(repo))
+
+    def create(self, name: str, private: bool = False) -> None:
+        self.put_repo(name, {"private": private, "refs": {"main": self.put_commit(name, None, {})}})
+
+    def put_commit(self, name: str, parent: str | None, files: dict) -> str:
+        content = json.dumps({"parent": parent, "files": files}, sort_keys=True)
+        commit = hashlib.sha1(content.encode()).hexdigest()
+        path = self.root / "repos" / name / f"{commit}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        return commit
+
+    def files(self, name: str, commit: str) -> dict:
+        return json.loads((self.root / "repos" / name / f"{commit}.json").read_text())["files"]
+
+    def resolve(self, name: str, revision: str) -> str | None:
+        repo = self.repo(name)
+        known = (self.root / "repos" / name / f"{revision}.json").exists() and len(revision) == 40
+        return revision if known else (repo or {"refs": {}})["refs"].get(revision)
+
+    def put_blob(self, content: bytes, *, lfs: bool) -> dict:
+        git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        oid = hashlib.sha256(content).hexdigest() if lfs else git
+        path = self.root / "blobs" / oid
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return {"oid": oid, "size": len(content), "lfs": lfs}
+
+    def blob(self, oid: str) -> bytes:
+        return (self.root / "blobs" / oid).read_bytes()
+
+    def edit(self, name: str, changes: dict[str, bytes]) -> str:
+        """Commit from behind the client's back."""
+        repo = self.repo(name)
+        head = repo["refs"]["main"]
+        new = {path: self.put_blob(c, lfs=path.endswith(".safetensors")) for path, c in changes.items()}
+        repo["refs"]["main"] = self.put_commit(name, head, self.files(name, head) | new)
+        self.put_repo(name, repo)
+        return repo["refs"]["main"]
+
+
+_ID = r"(?P<repo>[^/]+/[^/]+)"
+_ROUTES = [
+    ("POST", r"/api/repos/create", "create"),
+    ("POST", r"/api/validate-yaml", "validate"),
+    ("GET", r"/api/models", "listing"),
+    ("POST", rf"/api/models/{_ID}/preupload/(?P<rev>.+)", "preupload"),
+    ("POST", rf"/{_ID}\.git/info/lfs/objects/batch", "batch"),
+    ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})", "upload"),
+    ("POST", r"/lfs/verify", "verify"),
+    ("POST", rf"/api/models/{_ID}/commit/(?P<rev>.+)", "commit"),
+    ("POST", rf"/api/models/{_ID}/tag/(?P<rev>.+)", "tag"),
+    ("GET", rf"/api/models/{_ID}/tree/(?P<rev>[^/]+).*", "tree"),
+    ("GET", rf"/api/models/{_ID}(/revision/(?P<rev>.+))?", "info"),
+    ("HEAD", rf"/{_ID}/resolve/(?P<rev>[^/]+)/(?P<path>.+)", "resolve"),
+    ("GET", rf"/{_ID}/resolve/(?P<rev>[^/]+)/(?P<path>.+)", "resolve"),
+]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: HubServer
+    protocol_version = "HTTP/1.1"
+    fault: Fault | None = None
+
+    def log_message(self, *args) -> None:
+        pass
+
+    def _serve(self) -> None:
+        path, _, query = self.path.partition("?")
+        self.query = urllib.parse.parse_qs(query)
+        path = urllib.parse.unquote(path)
+        self.hub.log.append((self.command, path))
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            self.body = self._chunks()
+        self.fault = self.hub.take_fault(self.command, path)
+        if self.fault:
+            if self.fault.before:
+                self.fault.before()
+            if self.fault.action == "status":
+                return self._send(self.fault.status, b"", self.fault.headers)
+            if self.fault.action == "drop":
+                return self._close()
+        if self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            return self._send(401, b'{"error":"Unauthorized"}')
+        for method, pattern, name in _ROUTES:
+            match = re.fullmatch(pattern, path)
+            if method == self.command and match:
+                with self.hub.lock:
+                    return getattr(self, name)(**match.groupdict())
+        self._send(404, b"no such route")
+
+    do_GET = do_POST = do_PUT = do_HEAD = _serve
+
+    def _chunks(self) -> bytes:
+        parts = []
+        while size := int(self.rfile.readline().strip(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _close(self) -> None:
+        self.close_connection = True
+        self.connection.close()
+
+    def _send(self, status: int, content: bytes, headers: dict | None = None) -> None:
+        action = self.fault.action if self.fault else ""
+        if action == "late":
+            return self._close()
+        if action == "corrupt" and content:
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        self.send_response(status)
+        for key, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content[: len(content) // 2] if action == "cut" else content)
+            if action == "cut":
+                self.wfile.flush()
+                self._close()
+
+    def _json(self, content, status: int = 200) -> None:
+        self._send(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+    def _missing(self, what: str) -> None:
+        self._send(404, b"{}", {"X-Error-Code": what})
+
+    def create(self) -> None:
+        wanted = json.loads(self.body)
+        name = f"{wanted['organization']}/{wanted['name']}"
+        if self.hub.repo(name):
+            return self._json({"url": f"{self.hub.url}/{name}"}, 409)
+        self.hub.create(name, private=wanted.get("visibility") == "private")
+        self._json({"url": f"{self.hub.url}/{name}"})
+
+    def validate(self) -> None:
+        header = json.loads(self.body)["content"].split("---")
+        good = len(header) > 2 and isinstance(yaml.safe_load(header[1]), dict)
+        self._json({"errors": [] if good else [{"message": "no metadata"}], "warnings": []}, 200 if good else 400)
+
+    def listing(self) -> None:
+        models = []
+        for path in sorted((self.hub.root / "repos").glob("*/*/repo.json")):
+            name = f"{path.parent.parent.name}/{path.parent.name}"
+            card = self.hub.files(name, self.hub.resolve(name, "main")).get("README.md")
+            data = yaml.safe_load(self.hub.blob(card["oid"]).decode().split("---")[1]) if card else {}
+            wanted = self.query.get("filter", [])
+            if name.startswith(self.query["author"][0] + "/") and set(wanted) <= set(data.get("tags", [])):
+                models.append({"id": name, "tags": data.get("tags"), "cardData": data})
+        self._json(models)
+
+    def preupload(self, repo: str, rev: str) -> None:
+        here = self.hub.files(repo, self.hub.resolve(repo, rev))
+        answer = []
+        for file in json.loads(self.body)["files"]:
+            mode = "lfs" if file["path"].endswith(".safetensors") else "regular"
+            answer.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False})
+            if file["path"] in here and not here[file["path"]]["lfs"]:
+                answer[-1]["oid"] = here[file["path"]]["oid"]
+        self._json({"files": answer})
+
+    def batch(self, repo: str) -> None:
+        objects = []
+        for item in json.loads(self.body)["objects"]:
+            if not (self.hub.root / "blobs" / item["oid"]).exists():
+                links = {"upload": {"href": f"{self.hub.url}/lfs/{item['oid']}"}}
+                item["actions"] = links | {"verify": {"href": f"{self.hub.url}/lfs/verify"}}
+            objects.append(item)
+        self._json({"transfer": "basic", "objects": objects})
+
+    def upload(self, oid: str) -> None:
+        if hashlib.sha256(self.body).hexdigest() != oid:
+            return self._json({"error": "sha256 differs"}, 422)
+        self.hub.put_blob(self.body, lfs=True)
+        self._send(200, b"")
+
+    def verify(self) -> None:
+        item = json.loads(self.body)
+        path = self.hub.root / "blobs" / item["oid"]
+        self._send(200 if path.exists() and path.stat().st_size == item["size"] else 404, b"")
+
+    def commit(self, repo: str, rev: str) -> None:
+        kept = self.hub.repo(repo)
+        head = kept["refs"][rev]
+        files = self.hub.files(repo, head)
+        for line in self.body.splitlines():
+            item = json.loads(line)
+            key, value = item["key"], item["value"]
+            if key == "header" and value.get("parentCommit", head) != head:
+                return self._json({"error": "the branch has moved"}, 412)
+            if key == "file":
+                files[value["path"]] = self.hub.put_blob(base64.b64decode(value["content"]), lfs=False)
+            elif key == "lfsFile":
+                size = len(self.hub.blob(value["oid"]))
+                files[value["path"]] = {"oid": value["oid"], "size": size, "lfs": True}
+            elif key == "deletedFile":
+                del files[value["path"]]
+        kept["refs"][rev] = self.hub.put_commit(repo, head, files)
+        self.hub.put_repo(repo, kept)
+        self._json({"commitOid": kept["refs"][rev], "commitUrl": f"{self.hub.url}/{repo}/commit/{kept['refs'][rev]}"})
+
+    def tag(self, repo: str, rev: str) -> None:
+        kept, name = self.hub.repo(repo), json.loads(self.body)["tag"]
+        if name in kept["refs"]:
+            return self._json({"error": "tag exists"}, 409)
+        kept["refs"][name] = self.hub.resolve(repo, rev)
+        self.hub.put_repo(repo, kept)
+        self._send(200, b"")
+
+    def _at(self, repo: str, rev: str | None) -> str | None:
+        if self.hub.repo(repo) is None:
+            self._missing("RepoNotFound")
+            return None
+        commit = self.hub.resolve(repo, rev or "main")
+        if commit is None:
+            self._missing("RevisionNotFound")
+        return commit
+
+    def info(self, repo: str, rev: str | None = None) -> None:
+        if commit := self._at(repo, rev):
+            siblings = []
+            for name, file in self.hub.files(repo, commit).items():
+                lfs = {"sha256": file["oid"], "size": file["size"], "pointerSize": 130}
+                more = {"lfs": lfs} if file["lfs"] else {"blobId": file["oid"]}
+                siblings.append({"rfilename": name, "size": file["size"], **more})
+            self._json({"id": repo, "sha": commit, "siblings": siblings})
+
+    def tree(self, repo: str, rev: str) -> None:
+        if commit := self._at(repo, rev):
+            self._json(
+                [
+                    {"type": "file", "path": name, "size": file["size"], "oid": file["oid"]}
+                    for name, file in self.hub.files(repo, commit).items()
+                ]
+            )
+
+    def resolve(self, repo: str, rev: str, path: str) -> None:
+        commit = self._at(repo, rev)
+        if commit is None:
+            return
+        file = self.hub.files(repo, commit).get(path)
+        if file is None:
+            return self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
+        content = self.hub.blob(file["oid"])
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{file["oid"]}"', "Accept-Ranges": "bytes"}
+        if file["lfs"]:
+            headers |= {"X-Linked-Etag": f'"{file["oid"]}"', "X-Linked-Size": str(file["size"])}
+        part = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if part:
+            end = int(part[2]) + 1 if part[2] else len(content)
+            headers["Content-Range"] = f"bytes {part[1]}-{end - 1}/{len(content)}"
+            return self._send(206, content[int(part[1]) : end], headers)
+        self._send(200, content, headers)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A server, and no waiting: ``hub.slept`` holds the seconds that the client or we would have waited."""
+    server = HubServer(tmp_path / "hub")
+    server.slept = []
+    monkeypatch.setattr("time.sleep", server.slept.append)
+    yield server
+    server.close()

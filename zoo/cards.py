@@ -1,0 +1,158 @@
+"""Model cards: README.md generated from config.json and metrics.json. No result is stated without a metrics entry."""
+
+import json
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from safetensors import safe_open
+
+from zoo.backbones import Backbone
+from zoo.errors import ModelError
+from zoo.files import write_text
+from zoo.weights import BANK, WEIGHTS, load_directory, read_config
+
+TAG = "npid-zoo"  # by which published models are found
+METRICS = "metrics.json"
+_TASKS = {  # our task: (the Hub's task type, what to call it)
+    "knn": ("image-classification", "kNN"),
+    "linear": ("image-classification", "linear probe"),
+    "finetune": ("image-classification", "fine-tuning"),
+    "detect": ("object-detection", "detection"),
+}
+_REST = ("feature-extraction", None)
+
+
+def read_metrics(directory: str | Path) -> list[dict[str, Any]]:
+    """The results beside a model, newest last; an empty list if there are none.
+
+    Raises:
+        ModelError: if metrics.json is not a list of results with ``task``, ``data`` and a ``metrics`` of numbers.
+    """
+    path = Path(directory) / METRICS
+    if not path.is_file():
+        return []
+    try:
+        results = json.loads(path.read_text())
+        for result in results:
+            if not (isinstance(result["task"], str) and isinstance(result["data"], str)):
+                raise TypeError("task and data must be strings")
+            if not all(isinstance(value, int | float) for _, value in _flat(result["metrics"])):
+                raise TypeError("metrics must be numbers")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"a result lacks the key {error}" if isinstance(error, KeyError) else str(error)
+        raise ModelError(f"{path}: not a list of results: {what}; run the task again with --json") from error
+    return results
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
+    """Nested settings as dotted names."""
+    if isinstance(value, dict):
+        return [pair for key, item in value.items() for pair in _flat(item, f"{name}.{key}" if name else str(key))]
+    return [(name, value)]
+
+
+def _task(result: dict[str, Any]) -> tuple[str, str]:
+    kind, title = _TASKS.get(result["task"], _REST)
+    return kind, title or result["task"]
+
+
+def _metadata(config: dict[str, Any], results: list[dict[str, Any]], name: str, parameters: int) -> str:
+    """The card's YAML header. ``npid`` is ours: what a listing of published models shows."""
+    ours = config["npid"]
+    found = []
+    for result in results:
+        kind, title = _task(result)
+        for metric, value in _flat(result["metrics"]):
+            found.append(
+                EvalResult(
+                    task_type=kind,
+                    dataset_type=result["data"],
+                    dataset_name=result["data"],
+                    metric_type="accuracy" if kind == "image-classification" and "top" in metric else metric,
+                    metric_name=f"{title} {metric}",
+                    metric_value=value,
+                )
+            )
+    data = ModelCardData(
+        library_name=TAG,
+        license=ours.get("license"),
+        pipeline_tag="image-feature-extraction",
+        tags=[TAG, "instance-discrimination", "self-supervised", config["arch"]],
+        model_name=name if found else None,
+        eval_results=found or None,
+        npid={"arch": config["arch"], "dim": config["dim"], "parameters": parameters, "data": _data(ours)},
+    )
+    return data.to_yaml().strip()
+
+
+def _data(ours: dict[str, Any]) -> str | None:
+    data = ours.get("data")
+    return str(data.get("name") or data.get("source") or "") or None if isinstance(data, dict) else data
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("zoo"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    environment.filters["cell"] = _cell
+    environment.filters["settings"] = lambda value: ", ".join(f"{name} {item}" for name, item in _flat(value))
+    return environment.get_template("card.md.j2")
+
+
+def _cell(value: Any) -> str:
+    """A value within a Markdown table: one line, no stray column."""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _count(directory: Path, model: Backbone) -> int:
+    """Number of trained values in the weight file."""
+    weights = {name for name, _ in model.named_parameters()}
+    with safe_open(directory / WEIGHTS, "pt") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys() if name in weights]
+    return sum(math.prod(shape) for shape in shapes)
+
+
+def render(directory: str | Path, *, repo: str | None = None) -> str:
+    """The card of a model directory, the same for the same files.
+
+    Args:
+        directory: must hold config.json and the weights; metrics.json is optional.
+        repo: ``org/name`` in the examples and as the title; the folder's name by default.
+
+    Raises:
+        ModelError: if the directory does not load or metrics.json is malformed.
+    """
+    directory = Path(directory)
+    config, results, model = read_config(directory), read_metrics(directory), load_directory(directory)
+    ours = config["npid"]
+    known = {"stem", "input", "license", "data", "settings", "versions", "converted"}
+    parameters = _count(directory, model)
+    return _template().render(
+        metadata=_metadata(config, results, repo or directory.name, parameters),
+        name=repo or directory.name,
+        model=repo or f"path/to/{directory.name}",
+        config=config,
+        ours={"converted": None, "license": None, **ours},
+        parameters=parameters,
+        training=_flat({key: ours[key] for key in ours if key not in known} | {"settings": ours.get("settings", {})}),
+        data=_flat(ours["data"], "data") if ours.get("data") else [],
+        versions=_flat(ours.get("versions", {})),
+        results=[(_task(r)[1], {"command": None, "settings": {}, **r}, _flat(r["metrics"])) for r in results],
+        layers=model.layers,
+        bank=(directory / BANK).is_file(),
+        in_timm=model.architecture is not None,
+        in_detectron2=model.stem == "imagenet" and hasattr(model, "layer4"),
+    )
+
+
+def write(directory: str | Path, *, repo: str | None = None) -> Path:
+    """Write README.md into a model directory; see :func:`render`."""
+    path = Path(directory) / "README.md"
+    write_text(path, render(directory, repo=repo))
+    return path
