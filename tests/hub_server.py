@@ -44,6 +44,7 @@ class HubServer:
         self.faults: list[Fault] = []
         self.token: str | None = None  # wanted on every request, if set
         self.lock = threading.RLock()
+        self.closed = False
         handler = type("Handler", (_Handler,), {"hub": self})
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.http.daemon_threads = True
@@ -51,6 +52,7 @@ class HubServer:
         threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
+        self.closed = True  # for connections that are kept open
         self.http.shutdown()
         self.http.server_close()
 
@@ -146,6 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _serve(self) -> None:
+        if self.hub.closed:
+            return self._close()
         path, _, query = self.path.partition("?")
         self.query = urllib.parse.parse_qs(query)
         path = urllib.parse.unquote(path)

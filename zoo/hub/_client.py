@@ -14,7 +14,7 @@ from zoo.errors import HubError
 T = TypeVar("T")
 _WAITS = (1.0, 2.0, 4.0)  # seconds before the second, third and fourth try
 _LONGEST = 60.0  # seconds; a server that asks for more gets no further try
-_SILENCE = 60.0  # seconds without a byte after which a request has failed
+SILENCE = 60.0  # seconds without a byte after which a request has failed
 
 
 class AuthError(HubError):
@@ -118,7 +118,7 @@ def _answered(what: str, error: HfHubHTTPError) -> HubError:
 def _limited() -> Iterator[None]:
     """The client waits without end by default."""
     session = get_session()
-    before, session.timeout = session.timeout, httpx2.Timeout(_SILENCE)
+    before, session.timeout = session.timeout, httpx2.Timeout(SILENCE)
     try:
         yield
     finally:

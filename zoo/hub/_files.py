@@ -8,6 +8,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from zoo.errors import HubError
+from zoo.hub import _client
 from zoo.hub._client import call
 from zoo.weights import BANK, CONFIG, WEIGHTS
 
@@ -91,7 +92,9 @@ def look(api: HfApi, repo: str, revision: str) -> Remote:
     Raises:
         HubError: if it cannot be read, or holds unsafe names.
     """
-    info = call(f"{repo}@{revision}", api.model_info, repo, revision=revision, files_metadata=True, timeout=20)
+    info = call(
+        f"{repo}@{revision}", api.model_info, repo, revision=revision, files_metadata=True, timeout=_client.SILENCE
+    )
     files = {}
     for file in info.siblings or []:
         check_name(file.rfilename, repo)
