@@ -25,18 +25,22 @@ class Counter:
             done: images that were done before this process began.
         """
         self.what, self.total, self.done, self.first = what, total, done, done
-        self.began = self.told = time.monotonic()
+        self.began = self.told = 0.0  # by the first images: what comes before them is no part of the rate
         self.live = log.is_terminal
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
         self.bar = Progress(*columns, TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=log)
         self.task = self.bar.add_task(what, total=total, completed=done, rate="")
 
     def rate(self) -> float:
-        """Images per second since the start."""
+        """Images per second since the first ones."""
         return (self.done - self.first) / max(time.monotonic() - self.began, 1e-9)
 
     def add(self, images: int, note: str = "") -> None:
         """Count some more images; the note goes beside the rate."""
+        if not self.began:
+            self.began = self.told = time.monotonic()
+            self.first = self.done = self.done + images
+            return
         self.done += images
         if self.live:
             self.bar.update(self.task, completed=self.done, rate=f"{self.rate():,.0f} images/s {note}")

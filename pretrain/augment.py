@@ -15,6 +15,7 @@ from torch import Tensor
 from pretrain.keyed import uniforms
 
 _TRIES = 10  # torchvision's RandomResizedCrop draws up to ten boxes before it falls back to a centred one
+_CHUNK = 64  # images worked on at a time: their floats stay in cache
 _GRAY = torch.tensor([0.299, 0.587, 0.114])
 _TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 _FROM_YIQ = torch.linalg.inv(_TO_YIQ)
@@ -121,15 +122,15 @@ def crop(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
     return torch.matmul(rows[:, None], wide.view(batch, channels, height, size))
 
 
-def colour_maps(how: Augmentation, draws: Tensor, mean_gray: Tensor) -> tuple[Tensor, Tensor]:
+def colour_maps(how: Augmentation, draws: Tensor) -> tuple[Tensor, Tensor]:
     """The colour jitter and the grayscale of each image as one affine map of RGB.
 
     Args:
         draws: B×6 uniforms: apply, brightness, contrast, saturation, hue, grayscale.
-        mean_gray: B mean luminances, the pivot of the contrast.
 
     Returns:
-        B×3×3 matrices and B offsets (the same for the three channels): rgb → matrix · rgb + offset.
+        B×3×3 matrices and B pivots: rgb → matrix · rgb + pivot · (mean luminance of the image), the same for the three
+        channels.
     """
     apply = (draws[:, 0] < how.jitter).to(draws.dtype)
 
@@ -144,7 +145,7 @@ def colour_maps(how: Augmentation, draws: Tensor, mean_gray: Tensor) -> tuple[Te
     chroma[:, 1, 1] = chroma[:, 2, 2] = s * torch.cos(angle)
     chroma[:, 1, 2], chroma[:, 2, 1] = -s * torch.sin(angle), s * torch.sin(angle)
     matrix = _FROM_YIQ.to(draws.device) @ chroma @ _TO_YIQ.to(draws.device) * (b * c)[:, None, None]
-    return matrix, (1 - c) * b * mean_gray
+    return matrix, (1 - c) * b
 
 
 class Augmenter:
@@ -169,29 +170,32 @@ class Augmenter:
         last = 2 * _TRIES + 2
         return crop_boxes(self.how, draws[:, :last], height, width), draws[:, last] < self.how.flip
 
-    def finish(self, images: Tensor, draws: Tensor) -> Tensor:
+    def colours(self, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Colour and normalisation of each image as one affine map of its 0–255 values: B×3×3 and B pivots."""
+        scale = 1 / (255 * self.std.to(draws.device))
+        matrix, pivot = colour_maps(self.how, draws[:, -6:])
+        return scale[:, None] * matrix, pivot
+
+    def finish(self, images: Tensor, colours: tuple[Tensor, Tensor]) -> Tensor:
         """Colour and normalisation of cropped images.
 
         Args:
             images: B×3×S×S, values 0–255.
-            draws: the same images' B×29 uniforms.
+            colours: of the same images.
 
         Returns:
-            B×3×S×S float32, channels last, normalised.
+            B×3×S×S float32, normalised.
         """
         batch, _, height, width = images.shape
         flat = images.reshape(batch, 3, -1).float()
         mean, std = self.mean.to(images.device), self.std.to(images.device)
-        scale = torch.diag(1 / (255 * std)).expand(batch, 3, 3)
-        shift = (-mean / std).expand(batch, 3)
+        matrix, pivot = colours
+        gray = flat.mean(2) @ _GRAY.to(images.device)
+        shift = (pivot * gray)[:, None] / (255 * std) - mean / std
+        out = torch.baddbmm(shift[:, :, None], matrix, flat)
         if self.how.colour:
-            gray = flat.mean(2) @ _GRAY.to(images.device)
-            matrix, offset = colour_maps(self.how, draws[:, -6:], gray)
-            scale, shift = scale @ matrix, shift + offset[:, None] / (255 * std)
-        out = torch.baddbmm(shift[:, None, :], flat.transpose(1, 2), scale.transpose(1, 2))
-        if self.how.colour:
-            out.clamp_(-mean / std, (1 - mean) / std)
-        return out.view(batch, height, width, 3).permute(0, 3, 1, 2)
+            out.clamp_((-mean / std)[:, None], ((1 - mean) / std)[:, None])
+        return out.view(batch, 3, height, width)
 
     def normalise(self, images: Tensor) -> Tensor:
         """B×3×S×S of values 0–255 → normalised float32, channels last; nothing else is done."""
@@ -201,6 +205,12 @@ class Augmenter:
     def __call__(self, images: Tensor, epoch: int, index: Tensor) -> Tensor:
         """Augment B×3×H×W uint8 images of one size; returns B×3×S×S float32, channels last."""
         draws = self.draws(epoch, index)
-        side = torch.ones_like(index)
+        side, size = torch.ones_like(index), self.how.size
         boxes, flip = self.boxes(draws, side * images.shape[2], side * images.shape[3])
-        return self.finish(crop(images, boxes, flip, self.how.size), draws)
+        out = torch.empty(len(images), size, size, 3, device=images.device).permute(0, 3, 1, 2)
+        matrix, pivot = self.colours(draws)
+        chunk = _CHUNK if images.device.type == "cpu" else len(images)
+        for start in range(0, len(images), chunk):
+            at = slice(start, start + chunk)
+            out[at] = self.finish(crop(images[at], boxes[at], flip[at], size), (matrix[at], pivot[at]))
+        return out

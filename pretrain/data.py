@@ -13,8 +13,6 @@ from pretrain.augment import Augmenter
 from zoo import DataError
 from zoo.sources import Source
 
-_CHUNK = 64  # images augmented at a time: their floats stay in cache
-
 
 def order(seed: int, epoch: int, size: int, batch: int) -> Tensor:
     """Shuffled indices of one epoch, steps×batch; a rest that fills no batch waits for another epoch."""
@@ -37,13 +35,11 @@ class InMemory:
 
     def batches(self, epoch: int, steps: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields B×3×S×S float32 channels-last and B indices, for each row of ``steps``."""
-        chunk = _CHUNK if self.device.type == "cpu" else steps.shape[1]
         for index in steps:
             if len(self.bad):
                 index = index[~torch.isin(index, self.bad)]
             index = index.to(self.device)
-            parts = [self.augmenter(self.images[some], epoch, some) for some in index.split(chunk)]
-            yield torch.cat(parts).contiguous(memory_format=torch.channels_last), index
+            yield self.augmenter(self.images[index], epoch, index), index
 
     def plain(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, not augmented: B×3×S×S normalised, and their indices."""
@@ -105,7 +101,7 @@ class FromFiles:
     def batches(self, epoch: int, steps: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """As :meth:`InMemory.batches`."""
         for images, index in self._load(epoch, steps.tolist()):
-            out = self.augmenter.finish(images, self.augmenter.draws(epoch, index))
+            out = self.augmenter.finish(images, self.augmenter.colours(self.augmenter.draws(epoch, index)))
             yield out.contiguous(memory_format=torch.channels_last), index
 
     def plain(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:

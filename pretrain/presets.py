@@ -37,8 +37,9 @@ PRESETS.register("cifar10-cpu")(
         backbone="resnet10",
         **_CIFAR,  # type: ignore[arg-type]
         objective=ObjectiveSettings(name="infonce", shared=True, corrected=True, temperature=0.07),
+        bank_dtype="bfloat16",
         bank_init="features",
-        epochs=34,
+        epochs=30,
         batch=128,
         lr=0.1,
         nesterov=True,

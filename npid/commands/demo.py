@@ -12,10 +12,12 @@ def demo(
     import json
     import time
 
-    from downstream.features import embeddings
-    from downstream.knn import knn
+    import torch
+    from torch.nn.functional import normalize
 
     import zoo
+    from downstream.features import embeddings
+    from downstream.knn import knn
     from npid.console import table
     from npid.training import train
     from pretrain import PRESETS, export, override
@@ -31,17 +33,25 @@ def demo(
     model = zoo.load(model_dir)
     train_set, test_set = open_source("digits"), open_source("digits", "test")
     (rows, _), (queries, _) = embeddings(model, train_set), embeddings(model, test_set)
-    found = knn(rows, _tensor(train_set.labels), queries)
-    again = 100 * (found == _tensor(test_set.labels)).float().mean().item()
+    labels, answer = (torch.from_numpy(source.require_labels()[0]) for source in (train_set, test_set))
+
+    def top1(references: torch.Tensor, asked: torch.Tensor) -> float:
+        return 100 * (knn(references, labels, asked) == answer).float().mean().item()
+
+    arrays = [torch.from_numpy(source.array()).flatten(1).float() for source in (train_set, test_set)]
+    bank = zoo.load_bank(model_dir)
+    assert bank is not None  # exported above
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     scores = [line for line in lines if line["event"] == "knn"]
     table(
         "kNN top-1 on 360 test digits, no label used in training",
         ("", "%"),
         [
+            ("raw pixels", top1(*(normalize(pixels, dim=1) for pixels in arrays))),
             ("untrained network", scores[0]["top1"]),
-            (f"after {scores[-1]['epoch']} epochs (bank as reference)", scores[-1]["top1"]),
-            ("exported and loaded back (its own features as reference)", again),
+            (f"after {scores[-1]['epoch']} epochs", scores[-1]["top1"]),
+            ("exported and loaded back", top1(bank, queries)),
+            ("the same, training images embedded afresh", top1(rows, queries)),
         ],
     )
     picture = _draw(out / "demo.png", lines, queries, rows, train_set, test_set)
@@ -53,16 +63,11 @@ def _is_demo(out: Path) -> bool:
     return (out / "run" / "metrics.jsonl").exists() and (out / "model" / "config.json").exists()
 
 
-def _tensor(labels):
-    import torch
-
-    return torch.from_numpy(labels)
-
-
 def _draw(path: Path, lines, queries, rows, train_set, test_set) -> str:
     """Curves of loss and kNN above, a few queries with their nearest training images below."""
     try:
         import matplotlib
+        import numpy as np
 
         matplotlib.use("Agg")
         from matplotlib import pyplot as plt
@@ -70,7 +75,7 @@ def _draw(path: Path, lines, queries, rows, train_set, test_set) -> str:
         return "not drawn (pip install 'npid-zoo[viz]')"
     count, near = 5, 8
     figure = plt.figure(figsize=(9, 7.5), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(2, 3))
+    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(2, 3)))  # type: ignore[call-overload]
     left, right = above.subplots(1, 2)
     for axis, event, key, name in ((left, "epoch", "loss", "loss"), (right, "knn", "top1", "kNN top-1, %")):
         points = [(line["epoch"], line[key]) for line in lines if line["event"] == event]

@@ -42,14 +42,15 @@ def blocks(v: Tensor, negatives: Tensor, bank: Rows, index: Tensor | None) -> It
         index: B positives to mark, or None to mark nothing.
 
     Yields:
-        cosines (B×c fp32), hits (B×c bool: the negative is the positive itself), rows (B×c×D or c×D).
+        cosines (B×c fp32); hits, the places (row, column) where a negative is the positive itself; rows (B×c×D or
+        c×D).
     """
     step = CHUNK_SHARED if negatives.ndim == 1 else CHUNK
     for some in negatives.split(step, dim=-1):
         rows = bank[some]
         cosines = (v @ rows.T if some.ndim == 1 else torch.bmm(rows, v[:, :, None])[:, :, 0]).float()
-        hits = torch.zeros_like(cosines, dtype=torch.bool) if index is None else some == index[:, None]
-        yield cosines, hits.expand(cosines.shape), rows
+        hits = some.new_empty(2, 0) if index is None else (some == index[:, None]).nonzero().T
+        yield cosines, hits, rows
 
 
 def weighted(weights: Tensor, rows: Tensor) -> Tensor:

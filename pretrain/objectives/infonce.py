@@ -20,10 +20,13 @@ class _InfoNCE(torch.autograd.Function):
         parts = [Partial(positive, own)]
         left = torch.full_like(positive, negatives.shape[-1])
         for cosines, hits, rows in blocks(query, negatives, bank, index if exclude else None):
-            scores = (cosines / temperature).masked_fill_(hits, _NEVER)
-            lse = scores.logsumexp(1)
-            parts.append(Partial(lse, weighted(torch.exp(scores - lse[:, None]), rows)))
-            left -= hits.sum(1)
+            scores = cosines.div_(temperature)
+            scores[hits[0], hits[1]] = _NEVER
+            peak = scores.amax(1, keepdim=True)
+            p = scores.sub_(peak).exp_()
+            total = p.sum(1)
+            parts.append(Partial(peak[:, 0] + total.log(), weighted(p, rows) / total[:, None]))
+            left -= torch.bincount(hits[0], minlength=len(left))
         if stand_for:
             extra = math.log(stand_for) - left.clamp(min=1).log()
             parts[1:] = [Partial(part.lse + extra, part.mean) for part in parts[1:]]

@@ -21,7 +21,8 @@ class _NCE(torch.autograd.Function):
         loss = F.softplus(-positive)
         slope = -torch.sigmoid(-positive)[:, None] * own
         for cosines, hits, rows in blocks(query, negatives, bank, index if exclude else None):
-            scores = (cosines / temperature - shift).masked_fill_(hits, -torch.inf)
+            scores = cosines.div_(temperature).sub_(shift)
+            scores[hits[0], hits[1]] = -torch.inf
             loss += F.softplus(scores).sum(1)
             slope += weighted(torch.sigmoid(scores), rows)
         ctx.save_for_backward(slope / temperature)

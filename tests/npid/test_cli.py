@@ -1,0 +1,124 @@
+"""The command line, as a user types it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+import zoo
+from npid.app import app
+
+TINY = ["--preset", "digits", "--epochs", "1", "--set", "augment.size=8", "--set", "batch=256", "--set", "dim=16"]
+
+
+def npid(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def npid_process(*words, **more):
+    command = [sys.executable, "-m", "npid", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+
+
+def test_help_answers_within_half_a_second_and_without_torch():
+    best = 9.0
+    for _ in range(3):
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "npid", "--help"], capture_output=True, text=True, check=True)
+        best = min(best, time.perf_counter() - began)
+    assert best < 0.5 and "pretrain" in done.stdout
+    code = "import sys, npid.app; assert 'torch' not in sys.modules and 'zoo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_main_job_from_digits_to_a_scored_model(tmp_path):
+    run, model = tmp_path / "run", tmp_path / "model"
+    done = npid("pretrain", "digits", "--out", run, *TINY)
+    assert done.exit_code == 0 and "npid export" in done.output
+    events = [json.loads(line)["event"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert events == ["knn", "epoch", "knn"]
+    assert npid("pretrain", "digits", "--out", run, *TINY, "--resume").exit_code == 0
+    assert npid("pretrain", "digits", "--out", run, "--resume").exit_code == 0
+    done = npid("export", run, "--to", model, "--bank")
+    assert done.exit_code == 0 and "model.safetensors" in done.output
+    done = npid("knn", model, "digits", "--k", 50, "--json", model / "metrics.json")
+    assert done.exit_code == 0 and "top1" in done.output
+    [result] = json.loads((model / "metrics.json").read_text())
+    assert result["task"] == "knn" and result["metrics"]["top1"] > 20
+    done = npid("info", model)
+    assert done.exit_code == 0 and "1,437 images" in done.output and f"{result['metrics']['top1']:.2f}" in done.output
+
+
+def test_list_and_doctor():
+    done = npid("list")
+    assert done.exit_code == 0 and all(name in done.output for name in zoo.list_models())
+    done = npid("doctor")
+    assert done.exit_code == 0 and "torch" in done.output and "CLASH" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pretrain", "nowhere", "--out", "run"], "nowhere: not a folder"),
+        (["pretrain", "digits", "--out", "run", "--preset", "digit"], "did you mean 'digits'"),
+        (["pretrain", "digits", "--out", "run", "--backbone", "resnet11"], "unknown backbone 'resnet11'"),
+        (["pretrain", "digits", "--out", "run", "--objective", "nsa"], "unknown objective"),
+        (["pretrain", "digits", "--out", "run", "--set", "lr"], "--set takes KEY=VALUE"),
+        (["pretrain", "digits", "--out", "run", "--set", "lr=-1"], "lr must be positive"),
+        (["pretrain", "digits", "--out", "run", "--device", "tpu9"], "--device tpu9"),
+        (["export", "run", "--to", "model"], "checkpoint.safetensors: not found"),
+        (["knn", "model", "digits"], "config.json: not found"),
+        (["info", "model"], "config.json: not found"),
+    ],
+)
+def test_bad_input_gets_one_message_an_exit_code_and_leaves_nothing(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = npid(*words)
+    assert done.exit_code == 1 and isinstance(done.exception, SystemExit)
+    assert message in done.output and "Traceback" not in done.output
+    assert not (tmp_path / "model").exists() and not (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_is_saved_and_its_exit_code_says_so(tmp_path, number):
+    words = ["pretrain", "digits", "--out", tmp_path / "run", *TINY[:2], "--epochs", 500, *TINY[4:]]
+    process = npid_process(*words, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "run" / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second = npid(*words, "--resume")
+    assert second.exit_code == 1 and "another process trains here" in second.output
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "--resume" in errors and "Traceback" not in errors
+
+
+def test_the_demo_ends_with_its_table_and_picture(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second replaces the first
+        done = npid("demo", "--epochs", "2")
+        assert done.exit_code == 0, done.output
+    assert "untrained network" in done.output and "exported and loaded back" in done.output
+    assert (tmp_path / "npid-demo" / "demo.png").stat().st_size > 10_000
+    lines = [line.split("│")[1:3] for line in done.output.splitlines() if "│" in line]
+    score = {name.strip(): float(value) for name, value in lines}
+    assert score["after 2 epochs"] == score["exported and loaded back"]
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "thesis.txt").write_text("precious")
+    assert npid("demo", "--out", "own").exit_code == 1 and (tmp_path / "own" / "thesis.txt").exists()
+
+
+def test_real_cifar_trains_from_parquet(tmp_path, real):
+    words = ["--preset", "cifar10-cpu", "--epochs", "1", "--set", "batch=512", "--set", "knn_every=0"]
+    process = npid_process("pretrain", real("cifar10"), "--out", tmp_path / "run", *words)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert process.wait(5) == 0, process.stderr.read()
+    [epoch] = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert epoch["step"] == 97 and epoch["loss"] < 10.5
