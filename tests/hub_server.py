@@ -142,6 +142,8 @@ _ROUTES = [
 class _Handler(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet: a second one would wait 40 ms for the first's acknowledgement
+    disable_nagle_algorithm = True
     fault: Fault | None = None
 
     def log_message(self, *args) -> None:
@@ -200,9 +202,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content[: len(content) // 2] if action == "cut" else content)
-            if action == "cut":
-                self.wfile.flush()
-                self._close()
+        self.wfile.flush()
+        if action == "cut":
+            self._close()
 
     def _json(self, content, status: int = 200) -> None:
         self._send(status, json.dumps(content).encode(), {"Content-Type": "application/json"})

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pickle
+import shutil
 import tempfile
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
+from hub_server import HubServer
 
 import zoo
 from zoo import hub as client
@@ -24,17 +26,29 @@ def model():
     return zoo.create("resnet10", dim=8).eval()
 
 
-@pytest.fixture
-def saved(model, tmp_path):
-    return zoo.save(model, tmp_path / "model")
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    return zoo.save(model, tmp_path_factory.mktemp("saved") / "model")
+
+
+@pytest.fixture(scope="module")
+def state(saved, tmp_path_factory):
+    """What a server keeps after one push."""
+    server = HubServer(tmp_path_factory.mktemp("state"))
+    push(saved, REPO, endpoint=server.url)
+    server.close()
+    return server.root
 
 
 @pytest.fixture
-def published(hub, saved):
-    push(saved, REPO, endpoint=hub.url)
-    hub.log.clear()
-    hub.slept.clear()
+def published(hub, state):
+    shutil.copytree(state, hub.root)
     return hub
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory):
+    return zoo.save(zoo.create("resnet10", dim=4), tmp_path_factory.mktemp("new") / "model")
 
 
 @pytest.fixture
@@ -65,9 +79,8 @@ def test_17_the_hub_path_loads_safetensors_only(published, fetch):
     assert published.count("GET", "pytorch_model") == 0
 
 
-def test_18_wrong_weights_from_the_hub_are_one_error(published, fetch, tmp_path):
-    other = zoo.save(zoo.create("resnet10", dim=4), tmp_path / "other")
-    published.edit(REPO, {"model.safetensors": (other / "model.safetensors").read_bytes()})
+def test_18_wrong_weights_from_the_hub_are_one_error(published, fetch, new):
+    published.edit(REPO, {"model.safetensors": (new / "model.safetensors").read_bytes()})
     with pytest.raises(zoo.ModelError, match=r"wrong shape \(2\): fc.weight .* fc.bias"):
         zoo.load(fetch())
 
@@ -249,9 +262,8 @@ def test_23_only_a_models_own_files_are_fetched(published, fetch):
 
 
 @pytest.mark.parametrize("where", ["/lfs/[0-9a-f]", "info/lfs", "/commit/", "preupload"])
-def test_24_an_interrupted_push_leaves_the_old_state_and_is_finished_by_another(published, tmp_path, where):
+def test_24_an_interrupted_push_leaves_the_old_state_and_is_finished_by_another(published, new, tmp_path, where):
     old = published.resolve(REPO, "main")
-    new = zoo.save(zoo.create("resnet10", dim=4), tmp_path / "new")
     published.fault("PUT|POST", where, "drop", times=999)
     with pytest.raises(client.UnreachableError):
         push(new, REPO, endpoint=published.url)
@@ -271,15 +283,13 @@ def test_24_a_first_push_that_breaks_off_shows_an_empty_repository(hub, saved):
     assert push(saved, REPO, endpoint=hub.url).commit == hub.resolve(REPO, "main")
 
 
-def test_24_a_commit_whose_answer_is_lost_is_not_made_twice(published, tmp_path):
-    new = zoo.save(zoo.create("resnet10", dim=4), tmp_path / "new")
+def test_24_a_commit_whose_answer_is_lost_is_not_made_twice(published, new):
     published.fault("POST", "/commit/", "late")
     done = push(new, REPO, endpoint=published.url)
     assert published.count("POST", "/commit/") == 1 and done.commit == published.resolve(REPO, "main")
 
 
-def test_24_a_moved_branch_is_refused_with_advice(published, tmp_path):
-    new = zoo.save(zoo.create("resnet10", dim=4), tmp_path / "new")
+def test_24_a_moved_branch_is_refused_with_advice(published, new):
     theirs = []
     published.fault("POST", "/commit/", "none", before=lambda: theirs.append(published.edit(REPO, {"x.txt": b"1"})))
     with pytest.raises(client.ConflictError, match=r"moved .*`npid pull lab/model --to"):

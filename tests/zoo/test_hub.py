@@ -11,7 +11,7 @@ from zoo.hub import ConflictError, list_remote, pull, push
 REPO = "lab/model"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model():
     model = zoo.create("resnet10", dim=8).eval()
     model.meta = {"data": {"name": "made up", "count": 20}, "epochs": 2}
