@@ -75,7 +75,7 @@ def _draw(path: Path, lines, queries, rows, train_set, test_set) -> str:
         return "not drawn (pip install 'npid-zoo[viz]')"
     count, near = 5, 8
     figure = plt.figure(figsize=(9, 7.5), layout="constrained")
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(2, 3)))  # type: ignore[call-overload]
+    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(2, 3)))  # type: ignore[arg-type]
     left, right = above.subplots(1, 2)
     for axis, event, key, name in ((left, "epoch", "loss", "loss"), (right, "knn", "top1", "kNN top-1, %")):
         points = [(line["epoch"], line[key]) for line in lines if line["event"] == event]
