@@ -5,6 +5,7 @@ Loading is strict and executes nothing: every mismatch is listed in one error an
 
 import hashlib
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -127,15 +128,23 @@ def mismatches(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[st
     return [f"{kind} ({len(names)}): {_some(names)}" for kind, names in kinds.items() if names]
 
 
+def check(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """
+    Raises:
+        ModelError: listing every mismatch between the tensors and the model.
+    """
+    faults = mismatches(model.state_dict(), tensors)
+    if faults:
+        raise ModelError(f"{source} does not fit {type(model).__name__}:\n  " + "\n  ".join(faults))
+
+
 def apply(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Load tensors strictly.
 
     Raises:
         ModelError: listing every mismatch; the model is untouched.
     """
-    faults = mismatches(model.state_dict(), tensors)
-    if faults:
-        raise ModelError(f"{source} does not fit {type(model).__name__}:\n  " + "\n  ".join(faults))
+    check(model, tensors, source)
     model.load_state_dict(tensors)
 
 
@@ -158,7 +167,9 @@ def read_config(directory: str | Path) -> dict[str, Any]:
         spec = InputSpec(**ours["input"])
         if not (isinstance(spec.size, int) and spec.size > 0 and len(spec.mean) == len(spec.std) == 3):
             raise TypeError("npid.input needs a positive size and three values each for mean and std")
-    except (ValueError, KeyError, TypeError) as error:
+        if not (all(math.isfinite(value) for value in spec.mean) and min(*spec.std, spec.crop_pct) > 0):
+            raise TypeError("npid.input needs finite means, and std and crop_pct above 0")
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         what = f"lacks the key {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"{path}: not a model's config: {what}") from error
     return config
@@ -178,10 +189,13 @@ def load_directory(directory: str | Path) -> Backbone:
     if config["arch"] not in BACKBONES:
         raise ModelError(f"{directory / CONFIG}: backbone {config['arch']!r} is unknown; known: {', '.join(BACKBONES)}")
     try:
-        model = create(config["arch"], dim=config["dim"], stem=ours.pop("stem"), input=spec)
-    except NpidError as error:
+        with torch.device("meta"):  # no memory is taken for what the config says before the weights bear it out
+            model = create(config["arch"], dim=config["dim"], stem=ours.pop("stem"), input=spec)
+    except (NpidError, RuntimeError, OverflowError, TypeError) as error:
         raise ModelError(f"{directory / CONFIG}: {error}") from error
-    apply(model, read_tensors(directory / WEIGHTS), str(directory / WEIGHTS))
+    tensors = read_tensors(directory / WEIGHTS)
+    check(model, tensors, str(directory / WEIGHTS))
+    model.to_empty(device="cpu").load_state_dict(tensors)
     model.meta = ours
     return model.eval()
 
