@@ -111,14 +111,15 @@ def run(model: str | Path, data: str, settings: Settings, progress: Progress | N
         progress: is called with the number of images embedded at a time.
 
     Returns:
-        Metrics ``top1`` in percent.
+        Metrics ``top1``, 0–1.
     """
     began = time.monotonic()
     train, test = (open_source(data, split, skip_bad=settings.skip_bad) for split in ("train", "test"))
     (labels, classes), (answer, _) = train.require_labels(), test.require_labels()
     if settings.k > len(train):
         raise SettingsError(f"k={settings.k} is larger than the {len(train)} training images of {data}; lower --k")
-    backbone = zoo.load(model)
+    folder = zoo.locate(model)
+    backbone = zoo.load(folder)
     how: dict[str, Any] = {"batch": settings.batch, "device": settings.device, "workers": settings.workers}
     rows, kept = embeddings(backbone, train, progress=progress, **how)
     queries, asked = embeddings(backbone, test, progress=progress, **how)
@@ -132,13 +133,13 @@ def run(model: str | Path, data: str, settings: Settings, progress: Progress | N
         temperature=settings.temperature,
         classes=len(classes),
     )
-    top1 = 100 * (found == torch.from_numpy(answer)[asked]).float().mean().item()
+    top1 = (found == torch.from_numpy(answer)[asked]).float().mean().item()
     return Results(
         task="knn",
         data=data,
         split_sizes={"train": int(kept.sum()), "test": int(asked.sum())},
         settings=asdict(settings),
-        metrics={"top1": round(top1, 2)},
-        model_sha256=sha256(Path(model) / WEIGHTS),
+        metrics={"top1": top1},
+        model_sha256=sha256(folder / WEIGHTS),
         seconds=round(time.monotonic() - began, 1),
     )

@@ -32,7 +32,7 @@ class Results:
         data: what the user typed.
         split_sizes: images per split.
         settings: of the task, resolved.
-        metrics: name → value; accuracies in percent.
+        metrics: name → value; accuracies lie in 0–1.
         model_sha256: of the weight file.
         seconds: the task took.
         versions: of the libraries.

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from npid.commands import demo, doctor, export, info, knn, pretrain
+from npid.commands import convert, demo, doctor, export, info, knn, pretrain, pull, push
 from npid.commands import list as list_
 
 
@@ -33,13 +33,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Instance-discrimination backbones: pretrain without labels, publish, transfer.",
-    epilog="MODEL is a model directory. DATA is a folder of images, an ImageFolder (train/, val/ or test/), a folder "
-    "of Hub-style parquet, or a name: digits, cifar10, cifar100, stl10, stl10-unlabeled.",
+    epilog="MODEL is a model directory or a Hub repository, org/name[@revision]. DATA is a folder of images, an "
+    "ImageFolder (train/, val/ or test/), a folder of Hub-style parquet, or a name: digits, cifar10, cifar100, stl10, "
+    "stl10-unlabeled.",
 )
 app.command("demo")(demo.demo)
 app.command("pretrain")(pretrain.pretrain)
 app.command("export")(export.export)
 app.command("knn")(knn.knn)
+app.command("convert")(convert.convert)
+app.command("push")(push.push)
+app.command("pull")(pull.pull)
 app.command("list")(list_.list_models)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)

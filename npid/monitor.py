@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+
 from downstream.features import embeddings
 from downstream.knn import knn
-
 from zoo import DataError
 from zoo.sources import Source, open_source
 
@@ -16,7 +16,7 @@ def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[flo
 
     Args:
         train: the training images.
-        told: is called with each top-1 accuracy in percent.
+        told: is called with each top-1 accuracy, 0–1.
     """
     if train.labels is None:
         return None
@@ -33,7 +33,7 @@ def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[flo
         answer = torch.from_numpy(test.labels)
         rows = bank.read(torch.arange(len(bank), device=bank.rows.device)).cpu()
         found = knn(rows, labels, queries.cpu(), k=min(200, len(rows)))
-        top1 = 100 * (found == answer)[good].float().mean().item()
+        top1 = (found == answer)[good].float().mean().item()
         told(top1)
         return {"top1": top1}
 

@@ -34,7 +34,7 @@ def train(
     log.print(f"{data}: {len(source):,} images; {settings.backbone} on {device}, {epochs} epochs")
 
     def told(top1: float) -> None:
-        log.print(f"kNN top-1 {top1:.2f}")
+        log.print(f"kNN top-1 {top1:.2%}")
 
     with counter("pretrain", epochs * len(source), done) as count:
 

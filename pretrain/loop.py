@@ -87,7 +87,10 @@ def _step(state: State, images: Tensor, index: Tensor, how: Settings, seed: int,
     Raises:
         RunError: if the loss or a gradient is not finite; nothing has been changed then.
     """
-    torch.manual_seed(seed)  # dropout; with the generator below this makes a step a function of its number
+    # dropout; with the generator below this makes a step a function of its number
+    torch.default_generator.manual_seed(seed)
+    if images.is_cuda:
+        torch.cuda.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     with autocast():
         v = state.model.embed(images)

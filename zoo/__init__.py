@@ -27,8 +27,18 @@ __all__ = [
     "list_models",
     "load",
     "load_bank",
+    "locate",
     "save",
 ]
+
+
+def locate(model: str | Path) -> Path:
+    """The directory of a model, fetched from the Hub where it is not one here; see :func:`load`."""
+    if Path(model).exists() or not isinstance(model, str):
+        return Path(model)
+    from zoo import hub  # the Hub's client takes long to import, and a directory does not need it
+
+    return hub.pull(model) if hub.is_repo(model) else Path(model)
 
 
 def load(model: str | Path) -> Backbone:
@@ -42,8 +52,4 @@ def load(model: str | Path) -> Backbone:
         ModelError: if there is no such model or its files do not fit.
         HubError: if it cannot be had from the Hub or the cache.
     """
-    if Path(model).exists() or not isinstance(model, str):
-        return load_directory(model)
-    from zoo import hub  # the Hub's client takes long to import, and a directory does not need it
-
-    return load_directory(hub.pull(model) if hub.is_repo(model) else model)
+    return load_directory(locate(model))

@@ -48,8 +48,8 @@ def demo(
         ("", "%"),
         [
             ("raw pixels", top1(*(normalize(pixels, dim=1) for pixels in arrays))),
-            ("untrained network", scores[0]["top1"]),
-            (f"after {scores[-1]['epoch']} epochs", scores[-1]["top1"]),
+            ("untrained network", 100 * scores[0]["top1"]),
+            (f"after {scores[-1]['epoch']} epochs", 100 * scores[-1]["top1"]),
             ("exported and loaded back", top1(bank, queries)),
             ("the same, training images embedded afresh", top1(rows, queries)),
         ],
@@ -78,7 +78,8 @@ def _draw(path: Path, lines, queries, rows, train_set, test_set) -> str:
     above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(2, 3)))  # type: ignore[arg-type]
     left, right = above.subplots(1, 2)
     for axis, event, key, name in ((left, "epoch", "loss", "loss"), (right, "knn", "top1", "kNN top-1, %")):
-        points = [(line["epoch"], line[key]) for line in lines if line["event"] == event]
+        scale = 100 if event == "knn" else 1
+        points = [(line["epoch"], scale * line[key]) for line in lines if line["event"] == event]
         axis.plot(*zip(*points, strict=True), marker="." if event == "knn" else "")
         axis.set(xlabel="epoch", ylabel=name)
         axis.grid(alpha=0.3)

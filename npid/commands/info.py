@@ -5,13 +5,12 @@ from npid.options import Model
 
 def info(model: Model) -> None:
     """What a model is, where it comes from, and what it scored."""
-    from pathlib import Path
-
     import zoo
     from npid.console import out, table
     from zoo.weights import WEIGHTS, sha256
 
-    found = zoo.load(model)
+    folder = zoo.locate(model)
+    found = zoo.load(folder)
     spec, meta = found.input, dict(found.meta)
     settings, data = meta.pop("settings", {}), meta.pop("data", {})
     rows: list[tuple[str, object]] = [
@@ -24,7 +23,6 @@ def info(model: Model) -> None:
     if data:
         rows.append(("trained on", f"{data['name']}, {data['count']:,} images, digest {data['digest'][:12]}…"))
     rows += [(name, json.dumps(value) if isinstance(value, dict) else value) for name, value in meta.items()]
-    folder = Path(model)
     bank = zoo.load_bank(folder)
     rows.append(("memory bank", "none" if bank is None else f"{len(bank):,} rows"))
     rows.append(("sha256", sha256(folder / WEIGHTS)))
@@ -34,7 +32,6 @@ def info(model: Model) -> None:
     if (folder / "metrics.json").exists():
         from downstream.results import read
 
-        scores = [
-            (r.task, r.data, name, value) for r in read(folder / "metrics.json") for name, value in r.metrics.items()
-        ]
+        results = read(folder / "metrics.json")
+        scores = [(r.task, r.data, name, f"{value:.4g}") for r in results for name, value in r.metrics.items()]
         table("Scores", ("task", "data", "metric", "value"), scores)

@@ -17,7 +17,6 @@ def knn(
 ) -> None:
     """Score a model with a weighted vote of the nearest training images; nothing is trained."""
     from downstream import knn as task
-
     from npid.console import counter, table
     from npid.options import pick_device
     from zoo.sources import open_source
@@ -28,7 +27,7 @@ def knn(
     total = len(open_source(data)) + len(open_source(data, "test"))
     with counter("embed", total) as count:
         results = task.run(model, data, settings, progress=count.add)
-    rows = [(name, float(value)) for name, value in results.metrics.items()]
+    rows = [(name, 100 * value) for name, value in results.metrics.items()]
     table(f"kNN of {model} on {data}: k={k}, τ={temperature}", ("metric", "%"), rows)
     if json is not None:
         results.append(json)

@@ -1,8 +1,18 @@
+from typing import Annotated
+
 import typer
 
+from npid.options import Endpoint
 
-def list_models() -> None:
-    """The backbones there are."""
+
+def list_models(
+    remote: Annotated[str | None, typer.Option(metavar="ORG", help="What an organisation has published.")] = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """The backbones there are, or the models that an organisation has published with this library."""
+    if remote is not None:
+        _published(remote, endpoint)
+        return
     import torch
 
     import zoo
@@ -16,3 +26,17 @@ def list_models() -> None:
         rows.append((name, ", ".join(model.stems), model.dim, round(count / 1e6, 2), ", ".join(model.layers)))
     table("Backbones", ("name", "stems", "dim", "million weights", "layers"), rows)
     typer.echo("zoo.create(name) makes one; `npid pretrain DATA --out RUN --backbone name` trains one.")
+
+
+def _published(org: str, endpoint: str | None) -> None:
+    from npid.console import table
+    from zoo import hub
+
+    found = hub.list_remote(org, endpoint=endpoint)
+    rows = []
+    for m in found:
+        score = "" if m.knn is None else f"{100 * m.knn:.2f}"
+        count = "" if m.parameters is None else f"{m.parameters:,}"
+        rows.append((m.repo, m.data or "", m.arch or "", "" if m.dim is None else m.dim, count, score))
+    table(f"Published by {org}", ("model", "data", "backbone", "dim", "weights", "kNN top-1, %"), rows)
+    typer.echo("`npid pull MODEL` fetches one." if found else f"{org} has published nothing with npid-zoo.")

@@ -49,9 +49,9 @@ def test_the_main_job_from_digits_to_a_scored_model(tmp_path):
     done = npid("knn", model, "digits", "--k", 50, "--json", model / "metrics.json")
     assert done.exit_code == 0 and "top1" in done.output
     [result] = json.loads((model / "metrics.json").read_text())
-    assert result["task"] == "knn" and result["metrics"]["top1"] > 20
+    assert result["task"] == "knn" and result["metrics"]["top1"] > 0.2
     done = npid("info", model)
-    assert done.exit_code == 0 and "1,437 images" in done.output and f"{result['metrics']['top1']:.2f}" in done.output
+    assert done.exit_code == 0 and "1,437 images" in done.output and f"{result['metrics']['top1']:.4g}" in done.output
 
 
 def test_list_and_doctor():
