@@ -6,7 +6,7 @@ Loading is strict and executes nothing: every mismatch is listed in one error an
 import hashlib
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,10 +165,12 @@ def read_config(directory: str | Path) -> dict[str, Any]:
         if not (isinstance(arch, str) and isinstance(dim, int) and isinstance(ours["stem"], str)):
             raise TypeError("arch and npid.stem must be strings, dim an integer")
         spec = InputSpec(**ours["input"])
-        if not (isinstance(spec.size, int) and spec.size > 0 and len(spec.mean) == len(spec.std) == 3):
-            raise TypeError("npid.input needs a positive size and three values each for mean and std")
-        if not (all(math.isfinite(value) for value in spec.mean) and min(*spec.std, spec.crop_pct) > 0):
-            raise TypeError("npid.input needs finite means, and std and crop_pct above 0")
+        if not (isinstance(spec.size, int) and 0 < spec.size <= 1 << 14 and 0.01 <= spec.crop_pct <= 1):
+            raise TypeError("npid.input needs a size in pixels and a crop_pct between 0.01 and 1")
+        if not (len(spec.mean) == len(spec.std) == 3 and all(math.isfinite(v) for v in (*spec.mean, *spec.std))):
+            raise TypeError("npid.input needs three finite values each for mean and std")
+        if min(spec.std) <= 0:
+            raise TypeError("npid.input needs values of std above 0")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         what = f"lacks the key {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"{path}: not a model's config: {what}") from error
@@ -184,8 +186,8 @@ def load_directory(directory: str | Path) -> Backbone:
     directory = Path(directory)
     config = read_config(directory)
     ours = dict(config["npid"])
-    spec = ours.pop("input")
-    spec = InputSpec(**spec | {"mean": tuple(spec["mean"]), "std": tuple(spec["std"])})
+    spec = InputSpec(**ours.pop("input"))
+    spec = replace(spec, mean=tuple(spec.mean), std=tuple(spec.std))  # type: ignore[arg-type]
     if config["arch"] not in BACKBONES:
         raise ModelError(f"{directory / CONFIG}: backbone {config['arch']!r} is unknown; known: {', '.join(BACKBONES)}")
     try:
