@@ -36,6 +36,8 @@ def test_the_wheel_works_from_a_folder_of_its_own(wheel, tmp_path):
         "from npid.app import app\n"
         "done = CliRunner().invoke(app, ['demo', '--epochs', '1'])\n"
         "assert done.exit_code == 0, done.output\n"
+        "done = CliRunner().invoke(app, ['push', 'npid-demo/model', 'org/name', '--dry-run'])\n"
+        "assert done.exit_code == 0 and 'How to load it' in done.output, done.output\n"
         "zoo.load('npid-demo/model').embed(torch.zeros(1, 3, 16, 16))\n"
     )
     command = [sys.executable, "-I", "-c", code, str(target)]
