@@ -310,7 +310,8 @@ class _Handler(BaseHTTPRequestHandler):
                 lfs = {"sha256": file["oid"], "size": file["size"], "pointerSize": 130}
                 more = {"lfs": lfs} if file["lfs"] else {"blobId": file["oid"]}
                 siblings.append({"rfilename": name, "size": file["size"], **more})
-            self._json({"id": repo, "sha": commit, "siblings": siblings})
+            private = self.hub.repo(repo)["private"]
+            self._json({"id": repo, "sha": commit, "private": private, "siblings": siblings})
 
     def tree(self, repo: str, rev: str) -> None:
         if commit := self._at(repo, rev):

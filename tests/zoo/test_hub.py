@@ -77,6 +77,11 @@ def test_a_card_of_ones_own_is_kept(hub, saved):
 def test_private_repositories_and_a_directory_that_does_not_load(hub, saved):
     push(saved, REPO, private=True, endpoint=hub.url)
     assert hub.repo(REPO)["private"] is True
+    push(saved, REPO, private=True, endpoint=hub.url)
+    hub.create("lab/public")
+    with pytest.raises(ConflictError, match="is public, so nothing was sent"):
+        push(saved, "lab/public", private=True, endpoint=hub.url)
+    assert hub.files("lab/public", hub.resolve("lab/public", "main")) == {}
     save_file({"fc.weight": torch.zeros(1)}, saved / "model.safetensors")
     hub.log.clear()
     with pytest.raises(zoo.ModelError, match="missing"):

@@ -38,6 +38,7 @@ class Remote:
 
     commit: str
     files: dict[str, Record]
+    private: bool | None
 
 
 def digest(content: bytes | Path, *, sha256: bool) -> str:
@@ -103,4 +104,4 @@ def look(api: HfApi, repo: str, revision: str) -> Remote:
             files[file.rfilename] = Record(file.lfs.size if file.lfs else file.size, known)
     if not re.fullmatch(r"[0-9a-f]{40}", info.sha or ""):
         raise HubError(f"{repo}@{revision}: the Hub did not say which commit this is")
-    return Remote(info.sha or "", files)
+    return Remote(info.sha or "", files, info.private)

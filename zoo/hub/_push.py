@@ -86,7 +86,7 @@ def push(
     Args:
         directory: a model directory; it must load.
         repo: ``org/name``.
-        private: whether a new repository is private.
+        private: whether a new repository is private; one that exists and is public is refused.
         tag: names the commit, for ``org/name@tag``; a tag that names another commit is never moved.
         endpoint: of the Hub; HF_ENDPOINT or huggingface.co by default.
         dry_run: only say what would be sent; no network is used.
@@ -96,7 +96,7 @@ def push(
 
     Raises:
         ModelError: if the directory does not load.
-        ConflictError: if the branch moved meanwhile, or the tag is taken.
+        ConflictError: if the branch moved meanwhile, the tag is taken, or the repository is public against ``private``.
         HubError: another subclass for the cause; the repository is as it was.
     """
     if not is_repo(repo) or "@" in repo:
@@ -134,6 +134,8 @@ def _send(
     except NotFoundError:
         call(f"creating {repo}", api.create_repo, repo, private=private, exist_ok=True)
         remote = look(api, repo, "main")
+    if private and remote.private is False:
+        raise ConflictError(f"{repo} exists and is public, so nothing was sent; make it private on the Hub first")
     tagged = _tagged(api, repo, tag) if tag else None
     changed, stale = _difference(files, remote)
     if tagged and (changed or stale or tagged != remote.commit):
