@@ -95,7 +95,8 @@ def _explain(what: str, error: Exception) -> HubError | None:
         if isinstance(cause, httpx2.TransportError):
             return UnreachableError(f"{what}: the connection broke or timed out ({cause}); try again later", 0)
     if isinstance(error, OSError) and error.errno is not None:
-        return HubError(f"{what}: cannot write {error.filename or 'the cache'} ({error.strerror}); set HF_HOME")
+        where = error.filename or "the cache"
+        return HubError(f"{what}: no access to {where} ({error.strerror}); free it, or set HF_HOME to another folder")
     if isinstance(error, OSError):  # the client's check of the size
         return UnreachableError(f"{what}: the download was cut short; try again", 0)
     return HubError(f"{what}: {error}") if isinstance(error, ValueError) else None
