@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from npid.commands import convert, demo, doctor, export, info, knn, pretrain, pull, push
+from npid.commands import convert, demo, doctor, export, info, knn, linear, pretrain, pull, push
 from npid.commands import list as list_
 
 
@@ -44,6 +44,7 @@ app.command("knn")(knn.knn)
 app.command("convert")(convert.convert)
 app.command("push")(push.push)
 app.command("pull")(pull.pull)
+app.command("linear")(linear.linear)
 app.command("list")(list_.list_models)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)

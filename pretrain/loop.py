@@ -14,15 +14,15 @@ from torch import Tensor
 
 import zoo
 from pretrain import checkpoint
-from pretrain.augment import Augmenter
 from pretrain.bank import MemoryBank
 from pretrain.checkpoint import CHECKPOINT, METRICS, Position, locked
-from pretrain.data import open_batches, order
 from pretrain.objectives import proximal
 from pretrain.settings import Settings, flat, from_dict, to_dict
 from pretrain.state import Autocast, State, new_model
 from pretrain.stopping import Stop, Stopped
 from zoo import Backbone, RunError, SettingsError
+from zoo.augment import Augmenter
+from zoo.batches import open_batches, order
 from zoo.files import write_text
 from zoo.sources import Source
 

@@ -1,8 +1,8 @@
 """Named settings. Each header gives the command, how long it takes and what to expect."""
 
-from pretrain.augment import Augmentation
 from pretrain.objectives import ObjectiveSettings
 from pretrain.settings import Settings
+from zoo.augment import Augmentation
 from zoo.registry import Registry
 
 PRESETS: Registry[Settings] = Registry("preset")

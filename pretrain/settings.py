@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pretrain.augment import Augmentation
 from pretrain.bank import DTYPES
 from pretrain.objectives import OBJECTIVES, ObjectiveSettings
 from zoo import SettingsError
+from zoo.augment import Augmentation
 from zoo.backbones import IMAGENET_MEAN, IMAGENET_STD
 
 

@@ -12,10 +12,10 @@ import zoo
 from pretrain import checkpoint
 from pretrain.bank import MemoryBank
 from pretrain.checkpoint import CHECKPOINT
-from pretrain.data import Batches
 from pretrain.objectives import Objective, build
 from pretrain.settings import Settings
 from zoo import Backbone, InputSpec
+from zoo.batches import Batches
 
 Autocast = Callable[[], AbstractContextManager]
 

@@ -1,7 +1,7 @@
 import torch
 from torchvision.transforms import functional as F
 
-from pretrain.augment import Augmentation, Augmenter, crop
+from zoo.augment import Augmentation, Augmenter, crop
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 

@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pretrain.augment import Augmenter
-from zoo import DataError
+from zoo.augment import Augmenter
+from zoo.errors import DataError
 from zoo.sources import Source
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pretrain.keyed import uniforms
+from zoo.keyed import uniforms
 
 _TRIES = 10  # torchvision's RandomResizedCrop draws up to ten boxes before it falls back to a centred one
 _CHUNK = 64  # images worked on at a time: their floats stay in cache

@@ -1,0 +1,78 @@
+"""What pretraining costs beyond the bare training step of the same backbone.
+
+    python benchmarks/overhead.py DATA [--preset cifar10-cpu] [--rounds 12]
+
+A round times the same number of full steps (data, augmentation, bank, objective, optimizer) and of bare ones (forward,
+backward, optimizer on one fixed batch), turn about, so that a machine's moods hit both. Prints the medians and their
+ratio.
+"""
+
+import argparse
+import statistics
+import time
+from dataclasses import replace
+
+import torch
+
+from pretrain import PRESETS
+from pretrain.loop import _step, resolve_amp
+from pretrain.state import State
+from zoo.augment import Augmenter
+from zoo.batches import open_batches, order
+from zoo.sources import open_source
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--preset", default="cifar10-cpu")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=25, help="per round")
+    parser.add_argument("--device", default="cpu")
+    asked = parser.parse_args()
+    device, source = torch.device(asked.device), open_source(asked.data)
+    how = PRESETS[asked.preset]
+    how = replace(how, amp=resolve_amp(how, device), bank_init="random")
+    batches = open_batches(source, Augmenter(how.augment, how.mean, how.std, how.seed), device, workers=0)
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=how.amp == "bfloat16")
+
+    state = State.create(how, batches, len(source), autocast, fresh=True)
+    every = order(how.seed, 0, len(source), how.batch)
+    steps = every[torch.arange(asked.steps * (asked.rounds + 1)) % len(every)].split(asked.steps)
+    fixed, _ = next(batches.batches(0, steps[0][:1]))
+
+    def timed(work) -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return (time.perf_counter() - began) / asked.steps
+
+    def full(rows: torch.Tensor) -> None:
+        for number, (images, index) in enumerate(batches.batches(0, rows)):
+            _step(state, images, index, how, number, autocast)
+
+    def bare() -> None:
+        for _ in range(asked.steps):
+            with autocast():
+                v = state.model.embed(fixed)
+            state.optimizer.zero_grad(set_to_none=True)
+            v.sum().backward()
+            state.optimizer.step()
+
+    full(steps[0]), bare()  # warm up
+    pairs = [(timed(lambda rows=rows: full(rows)), timed(bare)) for rows in steps[1:]]
+    whole, plain = (statistics.median(times) for times in zip(*pairs, strict=True))
+    ratio = statistics.median(a / b for a, b in pairs)
+    size = how.batch
+    print(f"{asked.preset}, batch {size}, {device}, {how.amp}, {torch.get_num_threads()} threads")
+    print(f"full step {1e3 * whole:.1f} ms ({size / whole:,.0f} images/s); bare {1e3 * plain:.1f} ms", end="; ")
+    print(f"median ratio of {len(pairs)} rounds {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main()
