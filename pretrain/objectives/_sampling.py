@@ -49,8 +49,18 @@ def blocks(v: Tensor, negatives: Tensor, bank: Rows, index: Tensor | None) -> It
     for some in negatives.split(step, dim=-1):
         rows = bank[some]
         cosines = (v @ rows.T if some.ndim == 1 else torch.bmm(rows, v[:, :, None])[:, :, 0]).float()
-        hits = some.new_empty(2, 0) if index is None else (some == index[:, None]).nonzero().T
-        yield cosines, hits, rows
+        yield cosines, some.new_empty(2, 0) if index is None else _hits(some, index), rows
+
+
+def _hits(negatives: Tensor, index: Tensor) -> Tensor:
+    """Places (2×n: rows, columns) where a negative is the row's positive."""
+    if negatives.ndim == 2:
+        return (negatives == index[:, None]).nonzero().T
+    known = index.sort().values
+    found = known[torch.searchsorted(known, negatives).clamp_(max=len(known) - 1)] == negatives
+    columns = found.nonzero()[:, 0]  # few: comparing all B×m would cost as much as the softmax
+    rows, at = (negatives[columns] == index[:, None]).nonzero().T
+    return torch.stack([rows, columns[at]])
 
 
 def weighted(weights: Tensor, rows: Tensor) -> Tensor:
