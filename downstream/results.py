@@ -37,6 +37,7 @@ class Results:
         seconds: the task took.
         versions: of the libraries.
         command: that gave it.
+        details: what is too long for a table, as the score of every seed.
     """
 
     task: str
@@ -48,6 +49,7 @@ class Results:
     seconds: float
     versions: dict[str, str] = field(default_factory=_versions)
     command: str = field(default_factory=_command)
+    details: dict[str, Any] = field(default_factory=dict)
 
     def append(self, path: str | Path) -> None:
         """Add to a metrics.json in one step; the file is made if need be."""

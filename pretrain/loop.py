@@ -24,6 +24,7 @@ from zoo import Backbone, RunError, SettingsError
 from zoo.augment import Augmenter
 from zoo.batches import open_batches, order
 from zoo.files import write_text
+from zoo.precision import fast_bf16, shrinks_a_pixel
 from zoo.sources import Source
 
 SAVE_EVERY = 120.0  # seconds between checkpoints within an epoch
@@ -41,23 +42,6 @@ def learning_rate(how: Settings, epoch: float) -> float:
     return how.lr * 0.5 * (1 + math.cos(math.pi * (epoch - how.warmup) / max(how.epochs - how.warmup, 1e-9)))
 
 
-def _shrinks_a_pixel(how: Settings) -> bool:
-    """Whether a strided convolution of the backbone sees a single pixel: torch's CPU kernels then leave most of the
-    weight's bf16 gradient as the memory was before (seen in torch 2.15)."""
-    found = []
-
-    def look(module: torch.nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
-        if isinstance(module, torch.nn.Conv2d) and max(module.kernel_size) > 1 and max(module.stride) > 1:
-            found.append(min(inputs[0].shape[2:]) == 1)
-
-    with torch.device("meta"):
-        model = new_model(how).eval()
-        for module in model.modules():
-            module.register_forward_hook(look)
-        model(torch.empty(2, 3, how.augment.size, how.augment.size))
-    return any(found)
-
-
 def resolve_amp(how: Settings, device: torch.device) -> str:
     """``auto`` as what this device multiplies fast: bf16 where it has instructions for it, and gets it right.
 
@@ -66,7 +50,7 @@ def resolve_amp(how: Settings, device: torch.device) -> str:
     """
     if how.amp == "float32":
         return how.amp
-    if device.type == "cpu" and _shrinks_a_pixel(how):
+    if device.type == "cpu" and shrinks_a_pixel(lambda: new_model(how), how.augment.size):
         if how.amp == "auto":
             return "float32"
         raise SettingsError(
@@ -75,10 +59,7 @@ def resolve_amp(how: Settings, device: torch.device) -> str:
         )
     if how.amp == "bfloat16":
         return how.amp
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    fast = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return "bfloat16" if fast else "float32"
+    return "bfloat16" if fast_bf16(device) else "float32"
 
 
 def _step(state: State, images: Tensor, index: Tensor, how: Settings, seed: int, autocast: Autocast) -> float:

@@ -1,0 +1,93 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from npid.options import Data, Device, Json, Model, SkipBad, Workers
+
+if TYPE_CHECKING:
+    from downstream.results import Results
+
+
+def finetune(
+    model: Model,
+    data: Data,
+    labels: Annotated[
+        str, typer.Option(help="Parts of the labels, comma between them: 1%, 5 (images per class), a list's file.")
+    ] = "1%,2%,4%,10%,20%",
+    preset: Annotated[str, typer.Option(help="small, or paper (70 epochs, batches of 256).")] = "small",
+    scratch: Annotated[bool, typer.Option(help="Train the same network from random weights too.")] = True,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs per part, each with its own subset.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the first run.")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="In place of the preset's, least steps included.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Of the backbone, in place of the preset's.")] = None,
+    head_lr: Annotated[float | None, typer.Option(help="The classifier's, as a multiple of --lr.")] = None,
+    lists: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the subsets here.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw accuracy against labels.")] = None,
+    device: Device = "auto",
+    workers: Workers = 0,
+    skip_bad: SkipBad = False,
+    json: Json = None,
+) -> None:
+    """Fine-tune a whole model on few labels, beside the same network from scratch."""
+    from downstream import finetune as task
+    from npid.console import counter, table
+    from npid.options import pick_device
+    from zoo.sources import open_source
+
+    changes = {"lr": lr, "head_lr": head_lr, "epochs": epochs, "least_steps": None if epochs is None else 0}
+    settings = replace(
+        task.PRESETS[preset],
+        labels=tuple(part.strip() for part in labels.split(",") if part.strip()),
+        scratch=scratch,
+        seeds=seeds,
+        seed=seed,
+        device=pick_device(device),
+        workers=workers,
+        skip_bad=skip_bad,
+        **{key: value for key, value in changes.items() if value is not None},  # type: ignore[arg-type]
+    )
+    settings.check()
+    train = open_source(data)
+    sizes = [len(task.subset(train, part, seed)) for part in settings.labels]
+    with counter("finetune", task.images_to_train(settings, sizes)) as count:
+        results = task.run(model, data, settings, lists=lists, progress=count.add)
+    inits = ["pretrained", *(["scratch"] if scratch else [])]
+    rows = []
+    for part, size in zip(settings.labels, sizes, strict=True):
+        rows.append((Path(part).name, size, *(_cell(results, f"{init}/{Path(part).name}/top1") for init in inits)))
+    table(f"{model} fine-tuned on {data}: top-1, %", ("labels", "images", *inits), rows)
+    if plot is not None:
+        _draw(results, sizes, inits, plot)
+        typer.echo(f"drawn in {plot}")
+    if json is not None:
+        results.append(json)
+        typer.echo(f"added to {json}")
+
+
+def _cell(results: "Results", name: str) -> str:
+    spread = results.metrics.get(f"{name}_std")
+    return f"{100 * results.metrics[name]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
+
+
+def _draw(results: "Results", sizes: list[int], inits: list[str], path: Path) -> None:
+    from zoo import SettingsError
+
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise SettingsError("--plot needs matplotlib: pip install 'npid-zoo[viz]'") from error
+    parts = [Path(part).name for part in results.settings["labels"]]
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for init in inits:
+        means = [100 * results.metrics[f"{init}/{part}/top1"] for part in parts]
+        spreads = [100 * results.metrics.get(f"{init}/{part}/top1_std", 0.0) for part in parts]
+        axes.errorbar(sizes, means, spreads, marker="o", capsize=3, label=init)
+    axes.set(xscale="log", xlabel="labelled images", ylabel="top-1, %", title=f"fine-tuning on {results.data}")
+    axes.set_xticks(sizes, [f"{size}\n{part}" for size, part in zip(sizes, parts, strict=True)])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
