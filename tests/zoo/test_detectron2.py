@@ -1,34 +1,18 @@
-"""Our export in the real detectron2. It is on no package index: set NPID_DETECTRON2 to the folder that holds it, or
-install it; without it these tests are skipped."""
+"""Our export in the real detectron2; skipped where it cannot be imported."""
 
-import importlib
 import logging
-import os
-import sys
 
 import pytest
 import torch
 
 import zoo
 
-
-@pytest.fixture(scope="module")
-def detectron2():
-    folder = os.environ.get("NPID_DETECTRON2")
-    if folder:
-        sys.path.append(folder)
-    try:
-        yield importlib.import_module("detectron2.modeling")
-    except ImportError:
-        pytest.skip("detectron2 is not here: install it, or set NPID_DETECTRON2 to the folder that holds it")
-    finally:
-        if folder:
-            sys.path.remove(folder)
+detectron2 = pytest.importorskip("detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("arch", "depth"), [("resnet18", 18), ("resnet50", 50)])
-def test_every_tensor_is_matched_and_the_features_are_ours(detectron2, tmp_path, caplog, arch, depth):
+def test_every_tensor_is_matched_and_the_features_are_ours(tmp_path, caplog, arch, depth):
     from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.config import get_cfg
 
