@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from npid.commands import convert, demo, doctor, export, finetune, info, knn, linear, pretrain, pull, push
+from npid.commands import convert, demo, detect, doctor, export, finetune, info, knn, linear, pretrain, pull, push
 from npid.commands import list as list_
 
 
@@ -46,6 +46,7 @@ app.command("push")(push.push)
 app.command("pull")(pull.pull)
 app.command("linear")(linear.linear)
 app.command("finetune")(finetune.finetune)
+app.command("detect")(detect.detect)
 app.command("list")(list_.list_models)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)

@@ -5,6 +5,7 @@ the projection is the RoI head (res5 for ResNets; fc6 and fc7 for AlexNet and VG
 modules under torchvision's names, so no block, stride or name can differ from what was pretrained.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -108,8 +109,8 @@ def _shapes(net: zoo.Backbone, layers: Sequence[str]) -> dict[str, ShapeSpec]:
     with torch.device("meta"), torch.no_grad():
         probe = zoo.create(net.arch, dim=1, stem=net.stem).eval()
         found = probe.features(torch.empty(1, 3, _PROBE, _PROBE), layers)
-    exponents = {name: torch.tensor(_PROBE / x.shape[-1]).log2().round().int().item() for name, x in found.items()}
-    return {name: ShapeSpec(channels=x.shape[1], stride=1 << exponents[name]) for name, x in found.items()}
+    strides = {name: 1 << round(math.log2(_PROBE / x.shape[-1])) for name, x in found.items()}
+    return {name: ShapeSpec(channels=x.shape[1], stride=strides[name]) for name, x in found.items()}
 
 
 @BACKBONE_REGISTRY.register()
