@@ -46,7 +46,7 @@ class MemoryBank:
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """Rows of the given images (any shape of indices, plus D), in ``dtype``."""
-        rows = self.rows[index]
+        rows = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)  # much faster than rows[index]
         return rows if self.kind != "int8" else (rows * self.scale[index][..., None]).to(self.dtype)
 
     def split(self, chunk: int) -> Iterator[Tensor]:

@@ -5,6 +5,7 @@ values: the bank, scale 1/τ) minus the image's own row, so the pass that sums t
 gradient. Partial results over any split of the bank merge by their logsumexp.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,10 @@ import torch
 from torch import Tensor
 
 CHUNK = 2048  # rows of the bank per step: the B×CHUNK scores stay in cache
+_PIECE = 1 << 20  # rows of the bank per fused call: only an int8 bank is cut by it, as its rows are spelt out first
+_LARGEST = 80.0  # e^80 is still finite in fp32 and bf16, and e^-80 no denormal
+# where one fused kernel beats the loop below; measured by benchmarks/objective.py and benchmarks/gpu.py
+_FUSED = {"cpu": (torch.float32,), "cuda": (torch.bfloat16,)}
 
 
 @dataclass(frozen=True)
@@ -22,19 +27,41 @@ class Partial:
     mean: Tensor
 
 
-def attend(v: Tensor, bank: Any, temperature: float, chunk: int = CHUNK) -> Partial:
-    """Attention of unit vectors over unit rows.
+def attend(v: Tensor, bank: Any, temperature: float, *, unit: bool = True) -> Partial:
+    """Attention of unit vectors over the rows of a bank.
 
     Args:
         v: B×D unit vectors.
-        bank: N×D unit rows (a tensor or a memory bank), fp32 or bf16; products run in this type, sums in fp32.
+        bank: N×D rows (a tensor or a memory bank), fp32 or bf16; products run in this type, sums in fp32.
         temperature: τ, positive.
+        unit: whether the rows are unit vectors too.
     """
     query = v.to(bank.dtype)
-    total = torch.zeros(len(v), device=v.device)
-    weighted = torch.zeros(v.shape, device=v.device)
-    peak = torch.full((len(v),), -torch.inf, device=v.device)
-    for rows in bank.split(chunk):
+    if bank.dtype in _FUSED.get(v.device.type, ()):
+        return merge([part for rows in bank.split(_PIECE) for part in fused(query, rows, temperature)])
+    if unit and 1 / temperature + math.log(len(bank)) < _LARGEST:
+        return _sums(query, bank, temperature)
+    return _online(query, bank, temperature)
+
+
+def _sums(query: Tensor, bank: Any, temperature: float) -> Partial:
+    """Scores of unit vectors lie within ±1/τ, so their exponentials need no shift: a sum is enough."""
+    query = query / temperature
+    total = torch.zeros(len(query), device=query.device)
+    weighted = torch.zeros(query.shape, device=query.device)
+    for rows in bank.split(CHUNK):
+        p = (query @ rows.T).exp_()
+        total += p.sum(1, dtype=torch.float32)
+        weighted += p @ rows
+    return Partial(total.log(), weighted / total[:, None])
+
+
+def _online(query: Tensor, bank: Any, temperature: float) -> Partial:
+    """Scores of any size: the sums are kept relative to the largest score so far."""
+    total = torch.zeros(len(query), device=query.device)
+    weighted = torch.zeros(query.shape, device=query.device)
+    peak = torch.full((len(query),), -torch.inf, device=query.device)
+    for rows in bank.split(CHUNK):
         scores = (query @ rows.T).float() / temperature
         new_peak = torch.maximum(peak, scores.amax(1))
         keep = torch.exp(peak - new_peak)
@@ -43,6 +70,39 @@ def attend(v: Tensor, bank: Any, temperature: float, chunk: int = CHUNK) -> Part
         weighted = weighted * keep[:, None] + (p.to(bank.dtype) @ rows).float()
         peak = new_peak
     return Partial(peak + total.log(), weighted / total[:, None])
+
+
+def fused(query: Tensor, rows: Tensor, temperature: float, heads: int | None = None) -> list[Partial]:
+    """Flash attention, with the rows dealt out to its heads: a single query block would leave most cores idle.
+
+    Args:
+        query: B×D.
+        rows: N×D of the same type.
+        temperature: τ.
+        heads: how many shares; by default as many as fill the device.
+
+    Returns:
+        A partial for each head, and one for the rows that do not divide evenly.
+    """
+    if heads is None:
+        heads = torch.get_num_threads() if query.device.type == "cpu" else 64
+        heads = max(1, min(heads, len(rows) // 1024))
+    even = len(rows) // heads * heads
+    parts = []
+    for some, count in ((rows[:even], heads), (rows[even:], 1)):
+        if len(some):
+            keys = some.view(1, count, -1, some.shape[1])
+            mean, lse = _flash(query.expand(1, count, -1, -1), keys, 1 / temperature)
+            parts += [Partial(a, b.float()) for a, b in zip(lse[0], mean[0], strict=True)]
+    return parts
+
+
+def _flash(query: Tensor, keys: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """torch's kernels behind ``scaled_dot_product_attention``; only these operators give the logsumexp."""
+    if query.device.type == "cpu":
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, keys, keys, scale=scale)
+    out = torch.ops.aten._scaled_dot_product_flash_attention(query, keys, keys, 0.0, False, False, scale=scale)
+    return out[0], out[1]
 
 
 def merge(parts: list[Partial]) -> Partial:

@@ -7,8 +7,9 @@ from torch import Generator, Tensor
 
 from pretrain.objectives._base import Rows
 
-CHUNK = 128  # negatives per row and step: B×CHUNK×D stays in cache
-CHUNK_SHARED = 4096
+# rows fetched per step; on a CPU they stay in a core's cache (2 MiB of fp32 at D = 128)
+CHUNK = {"cpu": 4096}
+CHUNK_ELSEWHERE = 1 << 20
 
 
 def draw(index: Tensor, size: int, settings, generator: Generator) -> Tensor:
@@ -33,7 +34,9 @@ def draw(index: Tensor, size: int, settings, generator: Generator) -> Tensor:
     return others + (others >= index[:, None])
 
 
-def blocks(v: Tensor, negatives: Tensor, bank: Rows, index: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def blocks(
+    v: Tensor, negatives: Tensor, bank: Rows, index: Tensor | None
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
     """Cosines with the negatives, some at a time.
 
     Args:
@@ -42,18 +45,21 @@ def blocks(v: Tensor, negatives: Tensor, bank: Rows, index: Tensor | None) -> It
         index: B positives to mark, or None to mark nothing.
 
     Yields:
-        cosines (B×c fp32); hits, the places (row, column) where a negative is the positive itself; rows (B×c×D or
-        c×D).
+        the images (b of them) as a slice of the batch; cosines (b×c fp32); the places in them that :func:`hits` finds;
+        rows (b×c×D or c×D).
     """
-    step = CHUNK_SHARED if negatives.ndim == 1 else CHUNK
-    for some in negatives.split(step, dim=-1):
-        rows = bank[some]
-        cosines = (v @ rows.T if some.ndim == 1 else torch.bmm(rows, v[:, :, None])[:, :, 0]).float()
-        yield cosines, some.new_empty(2, 0) if index is None else _hits(some, index), rows
+    step = CHUNK.get(v.device.type, CHUNK_ELSEWHERE)
+    images = len(v) if negatives.ndim == 1 else max(1, step // negatives.shape[1])
+    for start in range(0, len(v), images):
+        at = slice(start, start + images)
+        for some in (negatives if negatives.ndim == 1 else negatives[at]).split(step, dim=-1):
+            rows = bank[some]
+            cosines = v[at] @ rows.T if some.ndim == 1 else torch.bmm(rows, v[at, :, None])[:, :, 0]
+            yield at, cosines.float(), some.new_empty(2, 0) if index is None else hits(some, index[at]), rows
 
 
-def _hits(negatives: Tensor, index: Tensor) -> Tensor:
-    """Places (2×n: rows, columns) where a negative is the row's positive."""
+def hits(negatives: Tensor, index: Tensor) -> Tensor:
+    """Places (2×n: image, negative) where one of B×m or m negatives is the image's positive."""
     if negatives.ndim == 2:
         return (negatives == index[:, None]).nonzero().T
     known = index.sort().values
@@ -64,6 +70,6 @@ def _hits(negatives: Tensor, index: Tensor) -> Tensor:
 
 
 def weighted(weights: Tensor, rows: Tensor) -> Tensor:
-    """Σ_j w_bj · row_j: B×c weights and the rows of :func:`blocks` → B×D fp32."""
+    """Σ_j w_bj · row_j: b×c weights and the rows of :func:`blocks` → b×D fp32."""
     weights = weights.to(rows.dtype)
     return (weights @ rows if rows.ndim == 2 else torch.bmm(weights[:, None], rows)[:, 0]).float()

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from pretrain.objectives._base import OBJECTIVES, Objective, Rows
-from pretrain.objectives._sampling import blocks, draw, weighted
+from pretrain.objectives._sampling import blocks, draw, hits, weighted
 from pretrain.softmax import Partial, merge
 
 _NEVER = -1e30  # score of a negative that is left out: finite, so that no difference of infinities arises
@@ -17,22 +17,23 @@ class _InfoNCE(torch.autograd.Function):
     def forward(ctx, v: Tensor, index: Tensor, negatives: Tensor, bank: Rows, temperature: float, exclude, stand_for):
         query, own = v.to(bank.dtype), bank[index].float()
         positive = (v.float() * own).sum(1) / temperature
-        parts = [Partial(positive, own)]
-        left = torch.full_like(positive, negatives.shape[-1])
-        for cosines, hits, rows in blocks(query, negatives, bank, index if exclude else None):
+        extra = torch.zeros_like(positive)
+        if stand_for:
+            hit = hits(negatives, index)[0] if exclude else index[:0]
+            left = negatives.shape[-1] - torch.bincount(hit, minlength=len(v))
+            extra = math.log(stand_for) - left.clamp(min=1).log()
+        lse, mean = positive.clone(), own.clone()
+        for at, cosines, places, rows in blocks(query, negatives, bank, index if exclude else None):
             scores = cosines.div_(temperature)
-            scores[hits[0], hits[1]] = _NEVER
+            scores[places[0], places[1]] = _NEVER
             peak = scores.amax(1, keepdim=True)
             p = scores.sub_(peak).exp_()
             total = p.sum(1)
-            parts.append(Partial(peak[:, 0] + total.log(), weighted(p, rows) / total[:, None]))
-            left -= torch.bincount(hits[0], minlength=len(left))
-        if stand_for:
-            extra = math.log(stand_for) - left.clamp(min=1).log()
-            parts[1:] = [Partial(part.lse + extra, part.mean) for part in parts[1:]]
-        whole = merge(parts)
-        ctx.save_for_backward((whole.mean - own) / temperature)
-        return whole.lse - positive
+            part = Partial(peak[:, 0] + total.log() + extra[at], weighted(p, rows) / total[:, None])
+            both = merge([Partial(lse[at], mean[at]), part])
+            lse[at], mean[at] = both.lse, both.mean
+        ctx.save_for_backward((mean - own) / temperature)
+        return lse - positive
 
     @staticmethod
     def backward(ctx, grad: Tensor):

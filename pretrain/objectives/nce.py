@@ -20,11 +20,11 @@ class _NCE(torch.autograd.Function):
         positive = (v.float() * own).sum(1) / temperature - shift
         loss = F.softplus(-positive)
         slope = -torch.sigmoid(-positive)[:, None] * own
-        for cosines, hits, rows in blocks(query, negatives, bank, index if exclude else None):
+        for at, cosines, hits, rows in blocks(query, negatives, bank, index if exclude else None):
             scores = cosines.div_(temperature).sub_(shift)
             scores[hits[0], hits[1]] = -torch.inf
-            loss += F.softplus(scores).sum(1)
-            slope += weighted(torch.sigmoid(scores), rows)
+            loss[at] += F.softplus(scores).sum(1)
+            slope[at] += weighted(scores.sigmoid_(), rows)
         ctx.save_for_backward(slope / temperature)
         return loss
 
@@ -64,9 +64,8 @@ def nce(
 @torch.no_grad()
 def estimate_log_z(v: Tensor, negatives: Tensor, bank: Rows, temperature: float) -> Tensor:
     """Monte Carlo estimate of log Z: log of (n/m) Σ_j exp(v·M_j/τ), averaged over the batch (paper, eq. 8)."""
-    parts = [(c / temperature).logsumexp(1) for c, _, _ in blocks(v.to(bank.dtype), negatives, bank, None)]
-    per_row = torch.stack(parts).logsumexp(0) + math.log(len(bank) / negatives.shape[-1])
-    return per_row.logsumexp(0) - math.log(len(v))
+    parts = [(c / temperature).flatten().logsumexp(0) for _, c, _, _ in blocks(v.to(bank.dtype), negatives, bank, None)]
+    return torch.stack(parts).logsumexp(0) + math.log(len(bank) / negatives.shape[-1] / len(v))
 
 
 @OBJECTIVES.register("nce")

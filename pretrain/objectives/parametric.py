@@ -12,7 +12,7 @@ class _Parametric(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, v: Tensor, index: Tensor, weight: Tensor, temperature: float) -> Tensor:
-        part = attend(v, weight, temperature)
+        part = attend(v, weight, temperature, unit=False)
         own = weight[index].float()
         ctx.save_for_backward(v, index, weight, part.lse, part.mean - own)
         ctx.temperature = temperature

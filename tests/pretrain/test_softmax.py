@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from pretrain.softmax import attend, exact, merge
+from pretrain import softmax
+from pretrain.softmax import attend, exact, fused, merge
 
 
 def reference(v, index, bank, temperature):
@@ -44,6 +45,39 @@ def test_any_split_of_the_bank_merges_to_the_whole(cuts):
     merged = merge([attend(v, rows, 0.07) for rows in bank.split(cuts)])
     torch.testing.assert_close(merged.lse, whole.lse)
     torch.testing.assert_close(merged.mean, whole.mean)
+
+
+@pytest.mark.parametrize("heads", [1, 3, 64])
+def test_the_fused_kernel_over_any_number_of_heads_is_attention(heads):
+    torch.manual_seed(2)
+    bank, v = normalize(torch.randn(1000, 32)), normalize(torch.randn(8, 32))
+    part = merge(fused(v, bank, 0.07, heads))
+    logits = v.double() @ bank.double().T / 0.07
+    assert relative(part.lse, logits.logsumexp(1)) < 1e-6
+    assert relative(part.mean, logits.softmax(1) @ bank.double()) < 1e-5
+
+
+@pytest.mark.parametrize("path", ["_sums", "_online"])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+def test_both_loops_are_attention(path, dtype, bound):
+    torch.manual_seed(3)
+    bank, v = normalize(torch.randn(5000, 32)).to(dtype), normalize(torch.randn(8, 32)).to(dtype)
+    part = getattr(softmax, path)(v, bank, 0.07)
+    logits = v.double() @ bank.double().T / 0.07
+    assert relative(part.lse, logits.logsumexp(1)) < bound
+    assert relative(part.mean, logits.softmax(1) @ bank.double()) < bound
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scores_too_large_for_a_plain_sum_stay_finite(dtype):
+    """τ = 0.01 is e^±100; rows of norm 50 at τ = 0.1 are e^±500."""
+    torch.manual_seed(4)
+    bank, v = normalize(torch.randn(300, 16)).to(dtype), normalize(torch.randn(8, 16)).to(dtype)
+    for rows, temperature, unit in ((bank, 0.01, True), (50 * bank, 0.1, False)):
+        part = attend(v.float(), rows, temperature, unit=unit)
+        logits = v.double() @ rows.double().T / temperature
+        assert relative(part.lse, logits.logsumexp(1)) < 1e-2
+        assert relative(part.mean, logits.softmax(1) @ rows.double()) < 0.2
 
 
 def test_a_temperature_of_zero_is_refused():
