@@ -15,7 +15,7 @@ _STEMS = {"imagenet": (7, 2, 3), "cifar": (3, 1, 1), "small": (3, 2, 1)}
 class _ResNet(Backbone, ResNet):
     block: type[BasicBlock] | type[Bottleneck]
     depths: tuple[int, int, int, int]
-    width: int = 64
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
     stems = tuple(_STEMS)
     layers = ("conv1", "res2", "res3", "res4", "res5")
     first_conv = "conv1"
@@ -23,18 +23,18 @@ class _ResNet(Backbone, ResNet):
 
     def __init__(self, dim: int, stem: str) -> None:
         ResNet.__init__(self, self.block, list(self.depths), num_classes=dim)
-        w = self.inplanes = self.width
         kernel, stride, padding = _STEMS[stem]
-        self.conv1 = nn.Conv2d(3, w, kernel, stride, padding, bias=False)
+        self.conv1 = nn.Conv2d(3, self.widths[0], kernel, stride, padding, bias=False)
         if stem != "imagenet":
             self.maxpool = nn.Identity()
-        if w != 64:  # torchvision fixes the width of the stages
-            self.bn1 = nn.BatchNorm2d(w)
-            for stage, depth in enumerate(self.depths):
+        if self.widths != _ResNet.widths:  # torchvision fixes the width of the stages
+            self.inplanes = self.widths[0]
+            self.bn1 = nn.BatchNorm2d(self.inplanes)
+            for stage, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True)):
                 stride = 1 if stage == 0 else 2
-                layer = self._make_layer(self.block, w << stage, depth, stride=stride)  # type: ignore[operator]
+                layer = self._make_layer(self.block, width, depth, stride=stride)  # type: ignore[operator]
                 setattr(self, f"layer{stage + 1}", layer)
-            self.fc = nn.Linear((w << 3) * self.block.expansion, dim)
+            self.fc = nn.Linear(self.widths[-1] * self.block.expansion, dim)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -53,14 +53,14 @@ class _ResNet(Backbone, ResNet):
 
     @property
     def architecture(self) -> str | None:
-        return self.arch if self.stem == "imagenet" and self.width == 64 else None
+        return self.arch if self.stem == "imagenet" and self.widths == _ResNet.widths else None
 
 
 @BACKBONES.register("resnet10")
 class ResNet10(_ResNet):
-    """The small one for CPUs: one block per stage and half the width (32 to 256 channels)."""
+    """The small one for CPUs: one block per stage and about half the width; less than 2 MB in half precision."""
 
-    block, depths, width, stem = BasicBlock, (1, 1, 1, 1), 32, "small"
+    block, depths, widths, stem = BasicBlock, (1, 1, 1, 1), (32, 64, 128, 192), "small"
 
 
 @BACKBONES.register("resnet18")
