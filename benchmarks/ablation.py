@@ -35,6 +35,13 @@ ROWS: dict[str, dict[str, str]] = {
     "scale 0.4": {"augment.scale": "0.4,1"},
     "jitter 0.4": {"augment.brightness": "0.4", "augment.contrast": "0.4", "augment.saturation": "0.4"},
     "grayscale 0.2": {"augment.grayscale": "0.2"},
+    "scale 0.2, jitter 0.4, grayscale 0.2": {
+        "augment.scale": "0.2,1",
+        "augment.brightness": "0.4",
+        "augment.contrast": "0.4",
+        "augment.saturation": "0.4",
+        "augment.grayscale": "0.2",
+    },
     "no flip": {"augment.flip": "0"},
     "step schedule": {"schedule": "step"},
     "lr 0.05": {"lr": "0.05"},

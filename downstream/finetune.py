@@ -42,6 +42,7 @@ class Settings:
         drops: epochs after which both are divided by ten.
         momentum, weight_decay: of SGD.
         scale: range of the random crop's share of the image area.
+        flip: probability of a horizontal flip.
         seed: of the first run.
         device, workers: where and how.
         skip_bad: whether unreadable images are left out.
@@ -59,6 +60,7 @@ class Settings:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     scale: tuple[float, float] = (0.2, 1.0)
+    flip: float = 0.5
     seed: int = 0
     device: str = "cpu"
     workers: int = 0
@@ -188,7 +190,7 @@ def fit(
     trunk = [p for p in network.parameters() if all(p is not other for other in head)]
     groups: list[dict[str, Any]] = [{"params": trunk, "times": 1.0}, {"params": head, "times": how.head_lr}]
     solver = torch.optim.SGD(groups, lr=how.lr, momentum=how.momentum, weight_decay=how.weight_decay, fused=True)
-    crop = Augmentation(size=spec.size, scale=how.scale, jitter=0.0, grayscale=0.0)
+    crop = Augmentation(size=spec.size, scale=how.scale, flip=how.flip, jitter=0.0, grayscale=0.0)
     images_of = open_batches(source, Augmenter(crop, spec.mean, spec.std, seed), device, how.workers)
     chosen, answer = torch.from_numpy(index), torch.from_numpy(labels).to(device)
     for epoch, drops, steps in _schedule(how, len(chosen), seed):

@@ -18,6 +18,7 @@ class Settings:
     """A whole run. The defaults are those of the ``paper-imagenet`` preset.
 
     Attributes:
+        init: a model to start from, as ``zoo.load`` takes it, with this backbone, stem and dim; None for random weights.
         backbone, stem, dim: arguments of ``zoo.create``; ``stem`` None is the backbone's own.
         mean, std: per-channel statistics on the 0–1 scale.
         objective: which, and how.
@@ -35,6 +36,7 @@ class Settings:
         augment: what is done to the images.
     """
 
+    init: str | None = None
     backbone: str = "resnet50"
     stem: str | None = None
     dim: int = 128

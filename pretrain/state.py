@@ -14,7 +14,7 @@ from pretrain.bank import MemoryBank
 from pretrain.checkpoint import CHECKPOINT
 from pretrain.objectives import Objective, build
 from pretrain.settings import Settings
-from zoo import Backbone, InputSpec
+from zoo import Backbone, InputSpec, SettingsError
 from zoo.batches import Batches
 
 Autocast = Callable[[], AbstractContextManager]
@@ -25,6 +25,22 @@ def new_model(how: Settings) -> Backbone:
     size = how.augment.size
     spec = InputSpec(size=size, crop_pct=0.875 if size > 64 else 1.0, mean=how.mean, std=how.std)
     return zoo.create(how.backbone, dim=how.dim, stem=how.stem, input=spec)
+
+
+def _start_from(model: Backbone, init: str) -> None:
+    """
+    Raises:
+        SettingsError: naming what differs, if the settings ask for another network than that of ``init``.
+    """
+    given = zoo.load(init)
+    differing = [
+        f"{name} is {getattr(model, name)}, {init} has {getattr(given, name)}"
+        for name in ("arch", "stem", "dim", "input")
+        if getattr(model, name) != getattr(given, name)
+    ]
+    if differing:
+        raise SettingsError(f"init={init} is another network: {'; '.join(differing)}; `npid pretrain --init` sets them")
+    zoo.weights.apply(model, given.state_dict(), init)
 
 
 @dataclass
@@ -46,7 +62,10 @@ class State:
         """
         device = batches.device
         torch.manual_seed(how.seed)
-        model = new_model(how).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        model = new_model(how)
+        if fresh and how.init is not None:
+            _start_from(model, how.init)
+        model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         objective = build(how.objective, size, how.dim).to(device)
         bank = MemoryBank.random(size, how.dim, seed=how.seed, kind=how.bank_dtype, device=str(device))
         if fresh and how.bank_init == "features":
