@@ -1,6 +1,7 @@
 """Model cards: README.md generated from config.json and metrics.json. No result is stated without a metrics entry."""
 
 import json
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -189,8 +190,28 @@ def render(directory: str | Path, *, repo: str | None = None) -> str:
     )
 
 
-def write(directory: str | Path, *, repo: str | None = None) -> Path:
-    """Write README.md into a model directory; see :func:`render`."""
-    path = Path(directory) / "README.md"
-    write_text(path, render(directory, repo=repo))
-    return path
+def _released(folder: Path) -> dict[str, str]:
+    """{file name: card} of every released model: those that ship with the library, and those whose config.json and
+    metrics.json lie in ``folder/NAME`` because their weights are elsewhere."""
+    sources = [bundled.FOLDER / name for name in bundled.names()] + [p.parent for p in folder.glob("*/config.json")]
+    return {f"{source.name}.md": render(source) for source in sources}
+
+
+def outdated(folder: str | Path) -> list[str]:
+    """Cards of a folder that are missing, differ from what their models' files give, or belong to no model."""
+    cards = _released(Path(folder))
+    here = {path.name: path.read_text() for path in Path(folder).glob("*.md")}
+    return sorted(name for name in cards.keys() | here.keys() if cards.get(name) != here.get(name))
+
+
+def write_all(folder: str | Path) -> list[Path]:
+    """Write the card of every released model, ``folder/NAME.md``; see :func:`outdated`."""
+    cards = _released(Path(folder))
+    for name, card in cards.items():
+        write_text(Path(folder) / name, card)
+    return [Path(folder) / name for name in cards]
+
+
+if __name__ == "__main__":
+    for path in write_all(sys.argv[1]):
+        print(path)
