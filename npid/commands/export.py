@@ -14,8 +14,9 @@ def export(
 ) -> None:
     """Write a run's backbone as a model directory (safetensors and config.json)."""
     from pretrain.export import export as write
+    from zoo.files import readable
 
     write(run, to, with_bank=bank, replace_old=replace, half=half, license=license)
     for file in sorted(to.iterdir()):
-        typer.echo(f"{file}  {file.stat().st_size / 1e6:.2f} MB")
+        typer.echo(f"{file}  {readable(file.stat().st_size)}")
     typer.echo(f'zoo.load("{to}") loads it.')

@@ -55,7 +55,8 @@ def test_the_main_job_from_digits_to_a_scored_model(tmp_path):
     events = [json.loads(line)["event"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert events == ["knn", "epoch", "knn"]
     assert npid("pretrain", "digits", "--out", run, *TINY, "--resume").exit_code == 0
-    assert npid("pretrain", "digits", "--out", run, "--resume").exit_code == 0
+    done = npid("pretrain", "digits", "--out", run, "--resume")
+    assert done.exit_code == 0 and "resnet10 on cpu, 1 epochs" in done.output, "the run's own settings"
     done = npid("export", run, "--to", model, "--bank")
     assert done.exit_code == 0 and "model.safetensors" in done.output
     done = npid("knn", model, "digits", "--k", 50, "--json", model / "metrics.json")

@@ -15,7 +15,8 @@ def list_remote(org: str, *, endpoint: str | None = None, token: str | None = No
         HubError: if the Hub cannot be asked.
     """
     api = HfApi(endpoint=endpoint, token=token)
-    found = call(f"models of {org}", lambda: list(api.list_models(author=org, filter=TAG, cardData=True)))
+    # one try of ours: the client makes several of its own here
+    found = call(f"models of {org}", lambda: list(api.list_models(author=org, filter=TAG, cardData=True)), tries=1)
     return sorted((_listed(info) for info in found), key=lambda listed: listed.name)
 
 
