@@ -54,7 +54,10 @@ def locate(model: str | Path) -> Path:
     from zoo import hub  # the Hub's client takes long to import, and a directory does not need it
 
     if hub.is_repo(model):
-        return hub.pull(model)
+        try:
+            return hub.pull(model)
+        except HubError as error:
+            raise type(error)(f"{error}\n(nor is there a folder {model} here)") from error
     close = difflib.get_close_matches(model, list_models(), n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     there = ", ".join(list_models()) or "none in this version"

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from zoo.errors import NpidError
 
 
@@ -28,8 +30,8 @@ def _flush_folder(folder: Path) -> None:
 def _told(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, SafetensorError) as error:  # the second is how safetensors reports a full disk
+        reason = getattr(error, "strerror", None) or str(error)
         raise WriteError(f"cannot write {path}: {reason}; what was there before is unchanged") from error
 
 
