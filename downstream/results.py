@@ -20,7 +20,9 @@ def _versions() -> dict[str, str]:
 
 
 def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name  # python -m npid is npid
+    return shlex.join([name, *sys.argv[1:]])
 
 
 @dataclass(frozen=True, kw_only=True)

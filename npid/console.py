@@ -69,11 +69,11 @@ def _duration(seconds: float) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; numbers to the right."""
-    shown = Table()
+    """Print a table; numbers to the right. What is too wide is folded, never cut; no heading where all are empty."""
+    shown = Table(show_header=any(columns))
     for i, column in enumerate(columns):
         number = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
-        shown.add_column(column, justify="right" if number else "left")
+        shown.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row))
     out.print(title, soft_wrap=True)  # above: a table's own title is folded to the width of the table

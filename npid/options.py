@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help="Folder of images or parquet, or a name such as digits.")]
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model directory, or org/name[@revision].")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A model directory, a bundled name, or org/name[@revision].")
+]
 Endpoint = Annotated[str | None, typer.Option(metavar="URL", help="Of the Hub; HF_ENDPOINT or huggingface.co.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: the fastest there is.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images; 0 for this one.")]

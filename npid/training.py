@@ -7,6 +7,7 @@ from npid.console import counter, log
 from npid.monitor import knn_monitor
 from pretrain import Settings, pretrain
 from pretrain.checkpoint import CHECKPOINT, read_position
+from pretrain.settings import from_dict
 from zoo.sources import open_source
 
 
@@ -29,7 +30,9 @@ def train(
     source = open_source(data, skip_bad=skip_bad)
     begun = resume and (out / CHECKPOINT).exists()
     at = read_position(out) if begun else None
-    epochs = at.settings["epochs"] if at and not keep_settings else settings.epochs
+    if at and not keep_settings:
+        settings = from_dict(at.settings)
+    epochs = settings.epochs
     done = at.epoch * len(source) + at.loss_count if at else 0
     log.print(f"{data}: {len(source):,} images; {settings.backbone} on {device}, {epochs} epochs")
 

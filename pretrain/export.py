@@ -36,14 +36,26 @@ def load_run(run: str | Path) -> tuple[Backbone, MemoryBank]:
     return model.eval(), bank
 
 
-def export(run: str | Path, to: str | Path, *, with_bank: bool = False, replace_old: bool = False) -> Path:
+def export(
+    run: str | Path,
+    to: str | Path,
+    *,
+    with_bank: bool = False,
+    replace_old: bool = False,
+    half: bool = False,
+    license: str | None = None,
+) -> Path:
     """Write a run's backbone as a model directory.
 
     Args:
         run: a run folder; it may still be training.
         to: absent or empty, unless ``replace_old``.
         with_bank: whether the memory bank goes along, as fp32 unit rows.
+        half: whether the weights are stored in half precision; see :func:`zoo.save`.
+        license: of the weights, as the card and the Hub name it: ``apache-2.0``, say.
     """
     model, bank = load_run(run)
+    if license:
+        model.meta["license"] = license
     rows = bank.read(torch.arange(len(bank))) if with_bank else None
-    return zoo.save(model, to, bank=rows, replace=replace_old)
+    return zoo.save(model, to, bank=rows, replace=replace_old, half=half)

@@ -95,7 +95,8 @@ def _step(state: State, images: Tensor, index: Tensor, how: Settings, seed: int,
 
 def _begin(source: Source, how: Settings, run: Path, resume: bool) -> tuple[Settings, Position]:
     """The run's settings and where it stands; checks that a resumed run is the same run."""
-    data = {"name": source.data, "count": len(source), "digest": source.digest}
+    name = Path(source.data).resolve().name if Path(source.data).is_dir() else source.data  # no folders: it travels
+    data = {"name": name, "count": len(source), "digest": source.digest}
     versions = {"npid-zoo": zoo.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}
     if not (run / CHECKPOINT).exists():
         return how, Position(settings=to_dict(how), data=data, versions=versions)

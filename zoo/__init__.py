@@ -4,9 +4,11 @@ model = zoo.load("path/or/org/name")
 vectors = model.embed(images)
 """
 
+import difflib
 from pathlib import Path
 
-from zoo.backbones import BACKBONES, Backbone, InputSpec, create, list_models
+from zoo import bundled
+from zoo.backbones import BACKBONES, Backbone, InputSpec, create, list_backbones
 from zoo.convert import convert
 from zoo.errors import DataError, HubError, ModelError, NpidError, RunError, SettingsError
 from zoo.weights import load_bank, load_directory, save
@@ -24,6 +26,7 @@ __all__ = [
     "SettingsError",
     "convert",
     "create",
+    "list_backbones",
     "list_models",
     "load",
     "load_bank",
@@ -32,21 +35,44 @@ __all__ = [
 ]
 
 
+def list_models() -> list[str]:
+    """Pretrained models that ship with the library; :func:`load` takes these names."""
+    return bundled.names()
+
+
 def locate(model: str | Path) -> Path:
-    """The directory of a model, fetched from the Hub where it is not one here; see :func:`load`."""
+    """The directory of a model: one here, one that ships with the library, or one fetched from the Hub.
+
+    Raises:
+        ModelError: if it is none of them, saying what there is.
+        HubError: as :func:`load`.
+    """
     if Path(model).exists() or not isinstance(model, str):
         return Path(model)
+    if found := bundled.find(model):
+        return found
     from zoo import hub  # the Hub's client takes long to import, and a directory does not need it
 
-    return hub.pull(model) if hub.is_repo(model) else Path(model)
+    if hub.is_repo(model):
+        try:
+            return hub.pull(model)
+        except HubError as error:
+            raise type(error)(f"{error}\n(nor is there a folder {model} here)") from error
+    close = difflib.get_close_matches(model, list_models(), n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    there = ", ".join(list_models()) or "none in this version"
+    raise ModelError(
+        f"{model}: no such folder, and no model of that name ships with npid-zoo{hint}; those that do: {there}. "
+        "A model is such a name, a directory that `npid export` writes, or a Hub repository, org/name[@revision]"
+    )
 
 
 def load(model: str | Path) -> Backbone:
     """A pretrained backbone in eval mode, ready for ``embed`` and ``features``.
 
     Args:
-        model: a model directory (``npid export`` writes one), or a Hub repository as ``org/name`` or
-            ``org/name@revision``. A folder of that name goes first.
+        model: a model directory (``npid export`` writes one), a name out of :func:`list_models`, or a Hub repository
+            as ``org/name`` or ``org/name@revision``. A folder of that name goes first.
 
     Raises:
         ModelError: if there is no such model or its files do not fit.

@@ -1,19 +1,20 @@
 """Model cards: README.md generated from config.json and metrics.json. No result is stated without a metrics entry."""
 
 import json
-import math
+import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from safetensors import safe_open
 
+from zoo import bundled
 from zoo.backbones import Backbone
 from zoo.errors import ModelError
 from zoo.files import write_text
-from zoo.weights import BANK, WEIGHTS, load_directory, read_config
+from zoo.weights import BANK, describe, read_config
 
 TAG = "npid-zoo"  # by which published models are found
 METRICS = "metrics.json"
@@ -48,6 +49,46 @@ def read_metrics(directory: str | Path) -> list[dict[str, Any]]:
     return results
 
 
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A model in a listing; None for what its card or files do not say.
+
+    Attributes:
+        name: of a bundled model, or ``org/name``.
+        arch, dim, parameters: the backbone, its embedding's dimensions, its number of weights.
+        data: the data set it was trained on.
+        knn: top-1 accuracy of the kNN classifier, 0–1.
+    """
+
+    name: str
+    arch: str | None = None
+    dim: int | None = None
+    parameters: int | None = None
+    data: str | None = None
+    knn: float | None = None
+
+
+def summary(directory: str | Path) -> Summary:
+    """A model directory in a listing: by config.json and the first kNN score in metrics.json.
+
+    Raises:
+        ModelError: if one of them is malformed.
+    """
+    model, results = describe(directory), read_metrics(directory)
+    return Summary(
+        name=Path(directory).name,
+        arch=model.arch,
+        dim=model.dim,
+        parameters=_count(model),
+        data=_data(model.meta),
+        knn=next((r["metrics"]["top1"] for r in results if r["task"] == "knn" and "top1" in r["metrics"]), None),
+    )
+
+
+def _count(model: Backbone) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
 def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
     """Nested settings as dotted names."""
     if isinstance(value, dict):
@@ -70,8 +111,8 @@ def _metadata(config: dict[str, Any], results: list[dict[str, Any]], name: str, 
             found.append(
                 EvalResult(
                     task_type=kind,
-                    dataset_type=result["data"],
-                    dataset_name=result["data"],
+                    dataset_type=_short(result["data"]),
+                    dataset_name=_short(result["data"]),
                     metric_type="accuracy" if kind == "image-classification" and "top" in metric else metric,
                     metric_name=f"{title} {metric}",
                     metric_value=value,
@@ -94,12 +135,17 @@ def _data(ours: dict[str, Any]) -> str | None:
     return str(data.get("name") or data.get("source") or "") or None if isinstance(data, dict) else data
 
 
+def _short(data: str) -> str:
+    """A data set without the folders that it lies in: those of one machine say nothing to a reader."""
+    return data if data.startswith("hub:") else Path(data).name or data
+
+
 @cache
 def _template() -> Any:
     environment = Environment(
         loader=PackageLoader("zoo"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
-    environment.filters["cell"] = _cell
+    environment.filters["cell"], environment.filters["short"] = _cell, _short
     environment.filters["settings"] = lambda value: ", ".join(f"{name} {item}" for name, item in _flat(value))
     return environment.get_template("card.md.j2")
 
@@ -110,35 +156,28 @@ def _cell(value: Any) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _count(directory: Path, model: Backbone) -> int:
-    """Number of trained values in the weight file."""
-    weights = {name for name, _ in model.named_parameters()}
-    with safe_open(directory / WEIGHTS, "pt") as file:
-        shapes = [file.get_slice(name).get_shape() for name in file.keys() if name in weights]
-    return sum(math.prod(shape) for shape in shapes)
-
-
 def render(directory: str | Path, *, repo: str | None = None) -> str:
     """The card of a model directory, the same for the same files.
 
     Args:
-        directory: must hold config.json and the weights; metrics.json is optional.
+        directory: must hold config.json; metrics.json is optional, and the weights are not looked at.
         repo: ``org/name`` in the examples and as the title; the folder's name by default.
 
     Raises:
-        ModelError: if the directory does not load or metrics.json is malformed.
+        ModelError: if config.json or metrics.json is malformed.
     """
     directory = Path(directory)
-    config, results, model = read_config(directory), read_metrics(directory), load_directory(directory)
+    config, results, model = read_config(directory), read_metrics(directory), describe(directory)
     ours = config["npid"]
-    known = {"stem", "input", "license", "data", "settings", "versions", "converted"}
-    parameters = _count(directory, model)
+    known = {"stem", "input", "precision", "license", "data", "settings", "versions", "converted"}
+    parameters = _count(model)
     return _template().render(
         metadata=_metadata(config, results, repo or directory.name, parameters),
         name=repo or directory.name,
-        model=repo or f"path/to/{directory.name}",
+        place=repo or f"path/to/{directory.name}",
+        model=repo or (directory.name if bundled.find(directory.name) == directory else f"path/to/{directory.name}"),
         config=config,
-        ours={"converted": None, "license": None, **ours},
+        ours={"converted": None, "license": None, "precision": None, **ours},
         parameters=parameters,
         training=_flat({key: ours[key] for key in ours if key not in known} | {"settings": ours.get("settings", {})}),
         data=_flat(ours["data"], "data") if ours.get("data") else [],
@@ -151,8 +190,28 @@ def render(directory: str | Path, *, repo: str | None = None) -> str:
     )
 
 
-def write(directory: str | Path, *, repo: str | None = None) -> Path:
-    """Write README.md into a model directory; see :func:`render`."""
-    path = Path(directory) / "README.md"
-    write_text(path, render(directory, repo=repo))
-    return path
+def _released(folder: Path) -> dict[str, str]:
+    """{file name: card} of every released model: those that ship with the library, and those whose config.json and
+    metrics.json lie in ``folder/NAME`` because their weights are elsewhere."""
+    sources = [bundled.FOLDER / name for name in bundled.names()] + [p.parent for p in folder.glob("*/config.json")]
+    return {f"{source.name}.md": render(source) for source in sources}
+
+
+def outdated(folder: str | Path) -> list[str]:
+    """Cards of a folder that are missing, differ from what their models' files give, or belong to no model."""
+    cards = _released(Path(folder))
+    here = {path.name: path.read_text() for path in Path(folder).glob("*.md")}
+    return sorted(name for name in cards.keys() | here.keys() if cards.get(name) != here.get(name))
+
+
+def write_all(folder: str | Path) -> list[Path]:
+    """Write the card of every released model, ``folder/NAME.md``; see :func:`outdated`."""
+    cards = _released(Path(folder))
+    for name, card in cards.items():
+        write_text(Path(folder) / name, card)
+    return [Path(folder) / name for name in cards]
+
+
+if __name__ == "__main__":
+    for path in write_all(sys.argv[1]):
+        print(path)

@@ -20,6 +20,7 @@ from zoo.errors import ModelError, NpidError
 from zoo.files import new_folder
 
 WEIGHTS, CONFIG, BANK = "model.safetensors", "config.json", "bank.safetensors"
+HALF = "float16"  # the config's npid.precision where the weights are stored so
 _SHOWN = 12  # mismatches of one kind listed before "and N more"
 
 
@@ -53,7 +54,14 @@ def config_of(model: Backbone) -> dict[str, Any]:
     return config
 
 
-def save(model: Backbone, directory: str | Path, *, bank: Tensor | None = None, replace: bool = False) -> Path:
+def _halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Convolutions and matrices as fp16. Norms and biases are few, and a running variance may leave fp16's range."""
+    return {name: t.half() if t.is_floating_point() and t.ndim > 1 else t for name, t in tensors.items()}
+
+
+def save(
+    model: Backbone, directory: str | Path, *, bank: Tensor | None = None, replace: bool = False, half: bool = False
+) -> Path:
     """Write a model directory in one step.
 
     Args:
@@ -61,15 +69,22 @@ def save(model: Backbone, directory: str | Path, *, bank: Tensor | None = None, 
         directory: must be absent or empty, unless ``replace``.
         bank: N×dim memory bank to save beside it.
         replace: whether an existing directory is replaced.
+        half: whether convolutions and matrices are stored in half precision; they are loaded as fp32 all the same.
 
     Raises:
+        ModelError: if a weight is not finite, or not in half precision; nothing is written.
         WriteError: if it cannot be written; nothing is left behind.
     """
     directory = Path(directory)
+    config = config_of(model)
     tensors = {name: t.detach().contiguous().cpu() for name, t in model.state_dict().items()}
+    if half:
+        tensors, config["npid"]["precision"] = _halved(tensors), HALF
+    if bad := [name for name, t in tensors.items() if not torch.isfinite(t).all()]:
+        raise ModelError(f"{directory}: not saved, these weights are not finite{' as fp16' * half}: {_some(bad)}")
     with new_folder(directory, replace=replace) as folder:
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        (folder / CONFIG).write_text(json.dumps(config_of(model), indent=2, ensure_ascii=False) + "\n")
+        (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         if bank is not None:
             save_file({"bank": bank.detach().contiguous().cpu()}, folder / BANK, metadata={"format": "pt"})
     return directory
@@ -128,12 +143,13 @@ def mismatches(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[st
     return [f"{kind} ({len(names)}): {_some(names)}" for kind, names in kinds.items() if names]
 
 
-def check(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+def check(model: torch.nn.Module, tensors: dict[str, Tensor], source: str, *, half: bool = False) -> None:
     """
     Raises:
-        ModelError: listing every mismatch between the tensors and the model.
+        ModelError: listing every mismatch between the tensors and the model, stored in half precision or not.
     """
-    faults = mismatches(model.state_dict(), tensors)
+    expected = model.state_dict()
+    faults = mismatches(_halved(expected) if half else expected, tensors)
     if faults:
         raise ModelError(f"{source} does not fit {type(model).__name__}:\n  " + "\n  ".join(faults))
 
@@ -171,21 +187,23 @@ def read_config(directory: str | Path) -> dict[str, Any]:
             raise TypeError("npid.input needs three finite values each for mean and std")
         if min(spec.std) <= 0:
             raise TypeError("npid.input needs values of std above 0")
+        if ours.get("precision") not in (None, HALF):
+            raise TypeError(f"npid.precision must be {HALF} or absent, for single precision")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         what = f"lacks the key {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"{path}: not a model's config: {what}") from error
     return config
 
 
-def load_directory(directory: str | Path) -> Backbone:
-    """The backbone of a model directory, in eval mode on the CPU.
+def describe(directory: str | Path) -> Backbone:
+    """The backbone that a config.json describes, without its weights: on torch's meta device.
 
     Raises:
-        ModelError: listing everything that does not fit.
+        ModelError: if the config is missing or describes no backbone of this zoo.
     """
     directory = Path(directory)
     config = read_config(directory)
-    ours = dict(config["npid"])
+    ours = {key: value for key, value in config["npid"].items() if key != "precision"}
     spec = InputSpec(**ours.pop("input"))
     spec = replace(spec, mean=tuple(spec.mean), std=tuple(spec.std))  # type: ignore[arg-type]
     if config["arch"] not in BACKBONES:
@@ -195,10 +213,22 @@ def load_directory(directory: str | Path) -> Backbone:
             model = create(config["arch"], dim=config["dim"], stem=ours.pop("stem"), input=spec)
     except (NpidError, RuntimeError, OverflowError, TypeError) as error:
         raise ModelError(f"{directory / CONFIG}: {error}") from error
-    tensors = read_tensors(directory / WEIGHTS)
-    check(model, tensors, str(directory / WEIGHTS))
-    model.to_empty(device="cpu").load_state_dict(tensors)
     model.meta = ours
+    return model
+
+
+def load_directory(directory: str | Path) -> Backbone:
+    """The backbone of a model directory, in eval mode on the CPU, in fp32 however it is stored.
+
+    Raises:
+        ModelError: listing everything that does not fit.
+    """
+    directory = Path(directory)
+    model = describe(directory)
+    half = read_config(directory)["npid"].get("precision") == HALF
+    tensors = read_tensors(directory / WEIGHTS)
+    check(model, tensors, str(directory / WEIGHTS), half=half)
+    model.to_empty(device="cpu").load_state_dict(tensors)
     return model.eval()
 
 

@@ -11,6 +11,7 @@ PACKAGES = (
     "numpy",
     "pillow",
     "scikit-learn",
+    "jinja2",
     "typer",
     "rich",
 )
@@ -57,7 +58,7 @@ def doctor() -> None:
 
     rows = [("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
     rows += [(name, _version(name)) for name in ("npid-zoo", *PACKAGES)]
-    rows.append(("cpu threads", str(torch.get_num_threads())))
+    rows.append(("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used"))
     fast = {"AVX-512 bf16": torch.cpu._is_avx512_bf16_supported(), "AMX": torch.cpu._is_amx_tile_supported()}
     has = ", ".join(name for name, there in fast.items() if there)
     rows.append(("cpu bf16", has or "none: training runs in fp32"))

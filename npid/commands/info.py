@@ -7,21 +7,23 @@ def info(model: Model) -> None:
     """What a model is, where it comes from, and what it scored."""
     import zoo
     from npid.console import out, table
-    from zoo.weights import WEIGHTS, sha256
+    from zoo.weights import WEIGHTS, read_config, sha256
 
     folder = zoo.locate(model)
     found = zoo.load(folder)
-    spec, meta = found.input, dict(found.meta)
+    spec, meta, stored = found.input, dict(found.meta), read_config(folder)["npid"].get("precision", "float32")
     settings, data = meta.pop("settings", {}), meta.pop("data", {})
     rows: list[tuple[str, object]] = [
         ("backbone", f"{found.arch}, {found.stem} stem, {found.dim}-d embedding"),
-        ("weights", f"{sum(p.numel() for p in found.parameters()):,}"),
+        ("weights", f"{sum(p.numel() for p in found.parameters()):,}, stored as {stored}"),
         ("input", f"{spec.size}×{spec.size}, mean {spec.mean}, std {spec.std}"),
         ("layers", ", ".join(found.layers)),
         ("timm name", found.architecture or "none: loads in this zoo only"),
     ]
+    if isinstance(data, dict) and {"name", "count", "digest"} <= set(data):
+        data = f"{data['name']}, {data['count']:,} images, digest {data['digest'][:12]}…"
     if data:
-        rows.append(("trained on", f"{data['name']}, {data['count']:,} images, digest {data['digest'][:12]}…"))
+        rows.append(("trained on", data if isinstance(data, str) else json.dumps(data)))
     rows += [(name, json.dumps(value) if isinstance(value, dict) else value) for name, value in meta.items()]
     bank = zoo.load_bank(folder)
     rows.append(("memory bank", "none" if bank is None else f"{len(bank):,} rows"))

@@ -1,4 +1,4 @@
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +9,7 @@ def list_models(
     remote: Annotated[str | None, typer.Option(metavar="ORG", help="What an organisation has published.")] = None,
     endpoint: Endpoint = None,
 ) -> None:
-    """The backbones there are, or the models that an organisation has published with this library."""
+    """The pretrained models and backbones there are, or the models that an organisation has published."""
     if remote is not None:
         _published(remote, endpoint)
         return
@@ -18,8 +18,13 @@ def list_models(
     import zoo
     from npid.console import table
 
+    if names := zoo.list_models():
+        from zoo import bundled, cards
+
+        _models("Pretrained models, here already", [cards.summary(bundled.FOLDER / name) for name in names])
+        typer.echo(f'zoo.load("{names[0]}") loads one; `npid info {names[0]}` tells more.\n')
     rows: list[tuple[object, ...]] = []
-    for name in zoo.list_models():
+    for name in zoo.list_backbones():
         with torch.device("meta"):
             model = zoo.create(name)
         count = sum(p.numel() for p in model.parameters())
@@ -28,15 +33,20 @@ def list_models(
     typer.echo("zoo.create(name) makes one; `npid pretrain DATA --out RUN --backbone name` trains one.")
 
 
-def _published(org: str, endpoint: str | None) -> None:
+def _models(title: str, found: list[Any]) -> None:
     from npid.console import table
-    from zoo import hub
 
-    found = hub.list_remote(org, endpoint=endpoint)
     rows = []
     for m in found:
         score = "" if m.knn is None else f"{100 * m.knn:.2f}"
         count = "" if m.parameters is None else f"{m.parameters:,}"
-        rows.append((m.repo, m.data or "", m.arch or "", "" if m.dim is None else m.dim, count, score))
-    table(f"Published by {org}", ("model", "data", "backbone", "dim", "weights", "kNN top-1, %"), rows)
+        rows.append((m.name, m.data or "", m.arch or "", "" if m.dim is None else m.dim, count, score))
+    table(title, ("model", "data", "backbone", "dim", "weights", "kNN top-1, %"), rows)
+
+
+def _published(org: str, endpoint: str | None) -> None:
+    from zoo import hub
+
+    found = hub.list_remote(org, endpoint=endpoint)
+    _models(f"Published by {org}", found)
     typer.echo("`npid pull MODEL` fetches one." if found else f"{org} has published nothing with npid-zoo.")

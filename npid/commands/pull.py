@@ -14,8 +14,9 @@ def pull(
 ) -> None:
     """Fetch a model from the Hub, checked by sha256; later it loads without a network."""
     from zoo import hub
+    from zoo.files import readable
 
     place = hub.pull(model, revision=revision, to=to, endpoint=endpoint)
     for file in sorted(path for path in place.iterdir() if path.is_file()):
-        typer.echo(f"{file}  {file.stat().st_size / 1e6:.2f} MB")
+        typer.echo(f"{file}  {readable(file.stat().st_size)}")
     typer.echo(f'zoo.load("{to or model}") loads it.')

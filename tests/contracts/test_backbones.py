@@ -7,7 +7,7 @@ import zoo
 
 # every network with its own stem, and every stem on a small network
 CASES = sorted(
-    {(a, zoo.BACKBONES[a].stem) for a in zoo.list_models()} | {("resnet18", "cifar"), ("resnet10", "imagenet")}
+    {(a, zoo.BACKBONES[a].stem) for a in zoo.list_backbones()} | {("resnet18", "cifar"), ("resnet10", "imagenet")}
 )
 
 

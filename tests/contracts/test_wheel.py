@@ -1,5 +1,6 @@
 """The wheel installs and works outside the checkout."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -7,13 +8,22 @@ from pathlib import Path
 
 import pytest
 
+import zoo
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    out = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(out), str(ROOT)]
+    """Built from a copy of the sources with one more bundled model."""
+    out, sources = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("sources")
+    for name in ("zoo", "pretrain", "downstream", "npid"):
+        shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, sources)
+    folder = zoo.save(zoo.create("resnet10", dim=4), sources / "zoo" / "released" / "one-more", half=True)
+    (folder / "metrics.json").write_text("[]")
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(out), str(sources)]
     subprocess.run(build, check=True, capture_output=True)
     [path] = out.glob("npid_zoo-*.whl")
     return path
@@ -39,6 +49,9 @@ def test_the_wheel_works_from_a_folder_of_its_own(wheel, tmp_path):
         "done = CliRunner().invoke(app, ['push', 'npid-demo/model', 'org/name', '--dry-run'])\n"
         "assert done.exit_code == 0 and 'How to load it' in done.output, done.output\n"
         "zoo.load('npid-demo/model').embed(torch.zeros(1, 3, 16, 16))\n"
+        "assert 'one-more' in zoo.list_models() and zoo.load('one-more').dim == 4\n"
+        "from zoo import bundled, cards\n"
+        "assert cards.summary(bundled.find('one-more')).arch == 'resnet10'\n"
     )
     command = [sys.executable, "-I", "-c", code, str(target)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,14 +26,25 @@ def npid_process(*words, **more):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
 
 
+def cpu_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_help_answers_within_half_a_second_and_without_torch():
     best = 9.0
     for _ in range(3):
-        began = time.perf_counter()
+        began = cpu_seconds()  # of the process itself: a busy machine makes any of them wait
         done = subprocess.run([sys.executable, "-m", "npid", "--help"], capture_output=True, text=True, check=True)
-        best = min(best, time.perf_counter() - began)
+        best = min(best, cpu_seconds() - began)
     assert best < 0.5 and "pretrain" in done.stdout
-    code = "import sys, npid.app; assert 'torch' not in sys.modules and 'zoo' not in sys.modules"
+    code = (
+        "import sys\nfrom npid.app import app\n"
+        "for words in (['--help'], ['pretrain', '--help']):\n"
+        "    app(words, standalone_mode=False)\n"
+        "heavy = {'torch', 'zoo', 'numpy', 'huggingface_hub'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -43,7 +55,8 @@ def test_the_main_job_from_digits_to_a_scored_model(tmp_path):
     events = [json.loads(line)["event"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert events == ["knn", "epoch", "knn"]
     assert npid("pretrain", "digits", "--out", run, *TINY, "--resume").exit_code == 0
-    assert npid("pretrain", "digits", "--out", run, "--resume").exit_code == 0
+    done = npid("pretrain", "digits", "--out", run, "--resume")
+    assert done.exit_code == 0 and "resnet10 on cpu, 1 epochs" in done.output, "the run's own settings"
     done = npid("export", run, "--to", model, "--bank")
     assert done.exit_code == 0 and "model.safetensors" in done.output
     done = npid("knn", model, "digits", "--k", 50, "--json", model / "metrics.json")
@@ -56,7 +69,7 @@ def test_the_main_job_from_digits_to_a_scored_model(tmp_path):
 
 def test_list_and_doctor():
     done = npid("list")
-    assert done.exit_code == 0 and all(name in done.output for name in zoo.list_models())
+    assert done.exit_code == 0 and all(name in done.output for name in zoo.list_backbones())
     done = npid("doctor")
     assert done.exit_code == 0 and "torch" in done.output and "CLASH" not in done.output
 
@@ -72,8 +85,8 @@ def test_list_and_doctor():
         (["pretrain", "digits", "--out", "run", "--set", "lr=-1"], "lr must be positive"),
         (["pretrain", "digits", "--out", "run", "--device", "tpu9"], "--device tpu9"),
         (["export", "run", "--to", "model"], "checkpoint.safetensors: not found"),
-        (["knn", "model", "digits"], "config.json: not found"),
-        (["info", "model"], "config.json: not found"),
+        (["knn", "model", "digits"], "model: no such folder, and no model of that name"),
+        (["info", "."], "config.json: not found"),
     ],
 )
 def test_bad_input_gets_one_message_an_exit_code_and_leaves_nothing(tmp_path, monkeypatch, words, message):
@@ -122,3 +135,20 @@ def test_real_cifar_trains_from_parquet(tmp_path, real):
     assert process.wait(5) == 0, process.stderr.read()
     [epoch] = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert epoch["step"] == 97 and epoch["loss"] < 10.5
+
+
+def test_a_model_that_ships_with_the_library_is_listed_scored_and_described(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.bundled.FOLDER", tmp_path / "released")
+    assert "loads one;" not in npid("list").output
+    done = npid("pretrain", "digits", "--out", tmp_path / "run", *TINY)
+    words = ["export", tmp_path / "run", "--to", tmp_path / "released" / "tiny", "--half", "--license", "apache-2.0"]
+    done = npid(*words)
+    assert done.exit_code == 0, done.output
+    done = npid("knn", "tiny", "digits", "--json", tmp_path / "released" / "tiny" / "metrics.json")
+    assert done.exit_code == 0, done.output
+    [result] = json.loads((tmp_path / "released" / "tiny" / "metrics.json").read_text())
+    done = npid("list")
+    row = next(line for line in done.output.splitlines() if "tiny" in line)
+    assert "digits" in row and "resnet10" in row and f"{100 * result['metrics']['top1']:.2f}" in row
+    done = npid("info", "tiny")
+    assert done.exit_code == 0 and "apache-2.0" in done.output and "float16" in done.output

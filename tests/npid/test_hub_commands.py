@@ -37,6 +37,19 @@ def test_what_is_not_on_the_hub_gets_one_message(hub, tmp_path):
     assert done.exit_code == 1 and "lab/nothing" in done.output and "Traceback" not in done.output
 
 
+def test_a_folder_that_is_not_there_is_named_as_one(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    done = npid("info", "models/smal")
+    assert done.exit_code == 1 and "offline mode" in done.output and "nor is there a folder models/smal" in done.output
+
+
+def test_a_hub_that_cannot_be_reached_is_one_message_to_a_listing_too(hub, caplog):
+    hub.close()
+    done = npid("list", "--remote", "lab", "--endpoint", hub.url)
+    assert done.exit_code == 1 and done.output.startswith("npid: models of lab: no connection to the Hub")
+    assert not caplog.records and "Retry" not in done.output and sum(hub.slept) < 60
+
+
 def test_convert_reports_what_became_of_the_tensors(saved, tmp_path):
     done = npid("convert", saved, "--to", tmp_path / "flat.safetensors", "--format", "torchvision")
     assert done.exit_code == 0 and "used:" in done.output and "written:" in done.output

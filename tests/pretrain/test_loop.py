@@ -150,6 +150,31 @@ def test_a_loss_that_is_not_finite_stops_before_anything_changes(tmp_path, monke
     assert torch.equal(content(tmp_path / "run")["bank.rows"], calls[3])
 
 
+def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path, monkeypatch):
+    """Neither weights, momenta nor bank have moved when it stops."""
+    from pretrain import loop
+    from pretrain.objectives.exact import Exact
+
+    forward, kept, step, states = Exact.forward, {}, loop._step, []
+
+    def spoiled(self, v, index, bank, generator):
+        loss = forward(self, v, index, bank, generator)
+        return loss + (v - v.detach()).square().sum(1).sqrt() if len(states) == 3 else loss
+
+    def watched(state, *more):
+        states.append(state)
+        kept.update({name: tensor.clone() for name, tensor in state.tensors().items()})
+        return step(state, *more)
+
+    monkeypatch.setattr(Exact, "forward", spoiled)
+    monkeypatch.setattr(loop, "_step", watched)
+    with pytest.raises(zoo.RunError, match=r"step 2 of epoch 0: loss is \d.*gradient norm nan; the images: \d+, "):
+        pretrain(open_source("digits"), tmp_path / "run", TINY)
+    after = states[-1].tensors()
+    changed = {name for name in kept if not torch.equal(kept[name], after[name])}
+    assert not {name for name in changed if "running" not in name and "num_batches" not in name}
+
+
 def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     how = replace(TINY, epochs=1)
     pretrain(open_source("digits"), tmp_path / "run", how)

@@ -17,7 +17,7 @@ RESULTS = [
         "command": "npid knn m cifar10",
     },
     {"task": "detect", "data": "voc", "settings": {}, "metrics": {"AP50": 71.25}},
-    {"task": "retrieval", "data": "pipe|name", "settings": {}, "metrics": {"map": 0.5}},
+    {"task": "retrieval", "data": "/home/me/pipe|name", "settings": {}, "metrics": {"map": 0.5}},
 ]
 
 
@@ -45,7 +45,12 @@ def test_results_stand_in_the_table_and_in_the_model_index(folder):
     (folder / "metrics.json").write_text(json.dumps(RESULTS))
     card = cards.render(folder, repo="lab/m")
     assert "| kNN | cifar10 | top1 | 0.6125 | k 200, temperature 0.07 |" in card
-    assert "| detection | voc | AP50 | 71.25 |" in card and "pipe\\|name" in card and "npid knn m cifar10" in card
+    assert (
+        "| detection | voc | AP50 | 71.25 |" in card
+        and "| pipe\\|name |" in card
+        and "/home" not in card
+        and "npid knn m cifar10" in card
+    )
     (index,) = header(card)["model-index"]
     values = {(r["dataset"]["name"], m["name"]): m["value"] for r in index["results"] for m in r["metrics"]}
     assert values[("cifar10", "kNN top5")] == 0.9375 and values[("voc", "detection AP50")] == 71.25
@@ -84,9 +89,8 @@ def test_the_parameters_are_counted(folder, model):
     assert f"{count:,} parameters" in card and header(card)["npid"]["parameters"] == count
 
 
-def test_writing_gives_the_same_card_again(folder):
-    first = cards.write(folder, repo="lab/m").read_text()
-    assert first == cards.write(folder, repo="lab/m").read_text() == cards.render(folder, repo="lab/m")
+def test_the_same_files_give_the_same_card(folder):
+    assert cards.render(folder, repo="lab/m") == cards.render(folder, repo="lab/m")
 
 
 def test_a_pretraining_datas_absence_is_said(tmp_path):

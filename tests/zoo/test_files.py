@@ -2,8 +2,10 @@ import os
 import stat
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from zoo.files import WriteError, new_folder, write_bytes, write_text
+from zoo.files import WriteError, new_file, new_folder, write_bytes, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_names_the_path(tmp_path, monkeypatch):
@@ -17,6 +19,25 @@ def test_a_failed_write_leaves_the_old_file_and_names_the_path(tmp_path, monkeyp
     with pytest.raises(WriteError, match=r"a\.txt.*No space left"):
         write_bytes(path, b"new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.fixture
+def small_disk():
+    """No file may grow beyond a kilobyte: the system refuses the write in the middle, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_the_tensors(tmp_path, small_disk):
+    write_text(tmp_path / "a", "old")
+    with pytest.raises(WriteError, match=r"cannot write .*a: .*File too large"), new_file(tmp_path / "a") as aside:
+        save_file({"x": torch.zeros(1000)}, aside)
+    with pytest.raises(WriteError, match=r"cannot write .*f: "), new_folder(tmp_path / "f") as folder:
+        save_file({"x": torch.zeros(1000)}, folder / "x")
+    assert (tmp_path / "a").read_text() == "old" and os.listdir(tmp_path) == ["a"]
 
 
 def test_new_folder_appears_whole_or_not_at_all(tmp_path):

@@ -36,6 +36,10 @@ def test_16_bits_are_rescaled_and_not_saturated(ramp):
 def test_alpha_is_composed_on_white():
     hidden = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     assert np.asarray(read(encoded(hidden, "PNG"))).min() == 255
+    red = Image.new("P", (4, 4), 1)
+    red.putpalette([0, 0, 0, 255, 0, 0])
+    red.info["transparency"] = 1
+    assert np.asarray(read(encoded(red, "PNG", transparency=1))).min() == 255
     half = np.asarray(to_rgb(Image.new("LA", (1, 1), (0, 128))))
     assert abs(int(half[0, 0, 0]) - 127) <= 1
 

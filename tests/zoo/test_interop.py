@@ -22,13 +22,15 @@ import sys
 import timm, torch
 from transformers import AutoModel
 
-repo, folder, root, out = sys.argv[1:]
+repo, folder, root, half, out = sys.argv[1:]
 x = torch.load(out, weights_only=True)["x"]
 with torch.no_grad():
     make = lambda name, **more: timm.create_model(name, pretrained=True, **more).eval()(x)
     found = {
         "timm hub": make(f"hf-hub:{repo}"),
         "timm folder": make(f"local-dir:{folder}"),
+        "timm half": make(f"local-dir:{half}"),
+        "transformers half": AutoModel.from_pretrained(half).eval()(x).last_hidden_state,
         "timm pooled": make(f"hf-hub:{repo}", num_classes=0),
         "timm maps": make(f"hf-hub:{repo}", features_only=True),
         "transformers": AutoModel.from_pretrained(folder).eval()(x).last_hidden_state,
@@ -55,11 +57,12 @@ def test_timm_transformers_and_torch_hub_agree_with_us(hub, model, tmp_path):
     pytest.importorskip("timm")
     pytest.importorskip("transformers")
     folder = zoo.save(model, tmp_path / "model")
+    half = zoo.save(model, tmp_path / "half", half=True)
     push(folder, REPO, endpoint=hub.url)
     x, out = torch.randn(2, 3, 64, 64), tmp_path / "out.pt"
     torch.save({"x": x}, out)
     environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
-    command = [sys.executable, "-c", OTHERS, REPO, str(folder), str(ROOT), str(out)]
+    command = [sys.executable, "-c", OTHERS, REPO, str(folder), str(ROOT), str(half), str(out)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     found, ours = torch.load(out, weights_only=True), model.features(x)
@@ -71,6 +74,9 @@ def test_timm_transformers_and_torch_hub_agree_with_us(hub, model, tmp_path):
     for name in ("transformers", "transformers hub"):
         torch.testing.assert_close(found[name], ours["res5"])
     assert torch.equal(found["torch.hub"], model.embed(x))
+    halved = zoo.load(half)  # stored in half precision: all of them compute in single precision
+    torch.testing.assert_close(found["timm half"], halved(x))
+    torch.testing.assert_close(found["transformers half"], halved.features(x)["res5"])
 
 
 class Mixed(ResNet, PyTorchModelHubMixin):

@@ -55,6 +55,42 @@ def test_one_error_lists_every_mismatch_and_the_model_is_untouched(saved):
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
+@torch.no_grad()
+def test_half_precision_takes_half_the_space_and_is_loaded_as_fp32(saved, tmp_path):
+    model, folder = saved
+    again, x = zoo.load(zoo.save(model, tmp_path / "half", half=True)), torch.randn(4, 3, 32, 32)
+    assert all(t.dtype == torch.float32 for t in again.parameters()) and again.meta == model.meta
+    for name, ours in again.features(x).items():
+        torch.testing.assert_close(ours, model.features(x)[name], rtol=0.01, atol=0.01)
+    torch.testing.assert_close(again.embed(x), model.embed(x), rtol=0, atol=2e-3)
+    whole, half = ((f / "model.safetensors").stat().st_size for f in (folder, tmp_path / "half"))
+    assert half < 0.52 * whole
+    stored = load_file(tmp_path / "half" / "model.safetensors")
+    assert stored["conv1.weight"].dtype == torch.float16 and stored["bn1.running_var"].dtype == torch.float32
+    assert "precision" not in json.loads((zoo.save(again, tmp_path / "b") / "config.json").read_text())["npid"]
+
+
+def test_half_precision_must_be_what_the_config_says(saved, tmp_path):
+    model, folder = saved
+    zoo.save(model, tmp_path / "half", half=True)
+    for a, b in ((folder, tmp_path / "half"), (tmp_path / "half", folder)):
+        mixed = tmp_path / f"{a.name}-{b.name}"
+        mixed.mkdir()
+        (mixed / "config.json").write_bytes((a / "config.json").read_bytes())
+        (mixed / "model.safetensors").write_bytes((b / "model.safetensors").read_bytes())
+        with pytest.raises(zoo.ModelError, match=r"wrong type \(\d+\): conv1.weight is float"):
+            zoo.load(mixed)
+
+
+@pytest.mark.parametrize(("value", "half"), [(1e5, True), (torch.inf, False)])
+def test_what_would_not_load_is_not_saved(saved, tmp_path, value, half):
+    model, _ = saved
+    model.fc.weight.data[0, 0] = value
+    with pytest.raises(zoo.ModelError, match="fc.weight"):
+        zoo.save(model, tmp_path / "n", half=half)
+    assert not (tmp_path / "n").exists()
+
+
 def test_a_truncated_file_and_a_pickle_are_refused(saved):
     _, folder = saved
     path = folder / "model.safetensors"
@@ -80,6 +116,7 @@ def test_a_truncated_file_and_a_pickle_are_refused(saved):
         lambda c: c["npid"]["input"].pop("size") and c["npid"]["input"].update(sise=3),
         lambda c: c["npid"]["input"].update(mean=None),
         lambda c: c["npid"]["input"].update(size="big"),
+        lambda c: c["npid"].update(precision="int4"),
     ],
 )
 def test_a_bad_config_gets_our_error(saved, change):

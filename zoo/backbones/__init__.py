@@ -4,14 +4,14 @@ from zoo.backbones import plain, resnet  # noqa: F401  registers them
 from zoo.backbones._base import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, Backbone, InputSpec
 from zoo.errors import SettingsError
 
-__all__ = ["BACKBONES", "IMAGENET_MEAN", "IMAGENET_STD", "Backbone", "InputSpec", "create", "list_models"]
+__all__ = ["BACKBONES", "IMAGENET_MEAN", "IMAGENET_STD", "Backbone", "InputSpec", "create", "list_backbones"]
 
 
 def create(arch: str, *, dim: int = 128, stem: str | None = None, input: InputSpec | None = None) -> Backbone:
     """A new backbone with random weights.
 
     Args:
-        arch: a registered name (:func:`list_models`).
+        arch: a registered name (:func:`list_backbones`).
         dim: dimensions of the embedding.
         stem: ``imagenet``; ResNets also ``cifar`` (3×3, no max-pool) and ``small`` (3×3 with stride 2, no max-pool).
             By default the family's own: ``small`` for resnet10, ``imagenet`` for all others.
@@ -33,6 +33,6 @@ def create(arch: str, *, dim: int = 128, stem: str | None = None, input: InputSp
     return model
 
 
-def list_models() -> list[str]:
+def list_backbones() -> list[str]:
     """Names that :func:`create` knows."""
     return list(BACKBONES)

@@ -9,7 +9,7 @@ from zoo.hub._client import (
     OfflineError,
     UnreachableError,
 )
-from zoo.hub._list import Listed, list_remote
+from zoo.hub._list import list_remote
 from zoo.hub._pull import is_repo, pull
 from zoo.hub._push import Pushed, push
 
@@ -18,7 +18,6 @@ __all__ = [
     "ConflictError",
     "DamagedError",
     "ForbiddenError",
-    "Listed",
     "NotFoundError",
     "OfflineError",
     "Pushed",

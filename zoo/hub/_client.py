@@ -1,6 +1,7 @@
 """Calls to the Hub's client with one policy for faults: which are final, which are worth another try, what to say."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -117,13 +118,17 @@ def _answered(what: str, error: HfHubHTTPError) -> HubError:
 
 @contextlib.contextmanager
 def _limited() -> Iterator[None]:
-    """The client waits without end by default."""
-    session = get_session()
+    """The client waits without end by default, and warns of what we report or chose ourselves: its own retries, and
+    that open files are not sent by its chunk store (which keeps every Hub served)."""
+    session, logger = get_session(), logging.getLogger("huggingface_hub")
     before, session.timeout = session.timeout, httpx2.Timeout(SILENCE)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
         session.timeout = before
+        logger.setLevel(level)
 
 
 def call(what: str, function: Callable[..., T], *args: Any, tries: int = 4, **kwargs: Any) -> T:

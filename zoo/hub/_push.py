@@ -2,9 +2,7 @@
 
 import contextlib
 import io
-import logging
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from zoo import cards
 from zoo.errors import HubError
+from zoo.files import readable
 from zoo.hub._client import ConflictError, NotFoundError, UnreachableError, call
 from zoo.hub._files import ALLOWED, CARD, Remote, is_repo, look
 from zoo.weights import load_bank, load_directory
@@ -49,21 +48,13 @@ class Pushed:
         verb = {True: "would upload", False: "uploaded"}[self.dry_run]
         said = []
         for name, size in self.sizes.items():
-            said.append(f"{verb if name in self.uploaded else 'unchanged'}: {name} ({_human(size)})")
+            said.append(f"{verb if name in self.uploaded else 'unchanged'}: {name} ({readable(size)})")
         said += [f"deleted: {name}" for name in self.deleted]
         said += [f"left out: {name} (no part of a model)" for name in self.left_out]
         if self.dry_run:
             return [*said, f"dry run: nothing was sent to {self.url}"]
         tag = f", tag {self.tag}" if self.tag else ""
         return [*said, f"{self.url} is at commit {(self.commit or '')[:12]}{tag}"]
-
-
-def _human(size: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
 
 
 def push(
@@ -193,22 +184,9 @@ def _tagged(api: HfApi, repo: str, tag: str) -> str | None:
     return None
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The client warns that open files are not sent by its chunk store; that is what keeps every Hub served."""
-    logger = logging.getLogger("huggingface_hub._commit_api")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
 def _commit(api: HfApi, repo: str, files: dict[str, Path | bytes], stale: list[str], parent: str, message: str) -> None:
     """Upload what is large, then change everything in one commit on top of ``parent``."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_quiet())
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
         for name, content in files.items():
             opened = io.BytesIO(content) if isinstance(content, bytes) else stack.enter_context(open(content, "rb"))
