@@ -59,11 +59,11 @@ class _Rows:
     def _rotate(self) -> None:
         """The optimum lies in the span of the rows, so their coordinates in it do as well, and there are fewer."""
         [x] = self.kept
-        values, vectors = torch.linalg.eigh((x @ x.T).double())
-        some = values > values[-1] * 1e-7
-        scale = values[some].sqrt()
-        self.kept = [(vectors[:, some] * scale).float()]
-        self.lift = (vectors[:, some] / scale).T.float() @ x  # coordinates × F: an orthonormal basis
+        products = x.double() @ x.double().T
+        products.diagonal().add_(1e-7 * products.diagonal().mean())  # centred rows are not independent
+        coordinates = torch.linalg.cholesky(products)
+        self.kept = [coordinates.float()]
+        self.lift = torch.linalg.solve_triangular(coordinates, x.double(), upper=False).float()  # an orthonormal basis
 
     @property
     def width(self) -> int:
@@ -106,7 +106,7 @@ def fit(
     fitted = {}
     for penalty in sorted(penalties, reverse=True):
         solver = torch.optim.LBFGS(
-            [weight, bias], max_iter=iterations, history_size=10, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
+            [weight, bias], max_iter=iterations, history_size=10, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
         )
 
         def loss(solver: torch.optim.Optimizer = solver, penalty: float = penalty) -> Tensor:
