@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from zoo import Backbone, DataError
 from zoo.sources import Source
@@ -29,9 +29,9 @@ class _Preprocessed(Dataset):
 
 
 def batches(
-    model: Backbone, source: Source, *, batch: int, device: str, workers: int
+    model: Backbone, source: Source, *, batch: int, device: str, workers: int, start: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """All images in order, preprocessed as ``model.preprocess()`` does it.
+    """All images in order from ``start`` on, preprocessed as ``model.preprocess()`` does it.
 
     Yields:
         B×3×S×S float32, channels last, on the device; B bool, whether the image could be read.
@@ -41,16 +41,17 @@ def batches(
     """
     array = source.array()
     if array is None:
-        for images, errors in DataLoader(_Preprocessed(model, source), batch, num_workers=workers):
+        rest = Subset(_Preprocessed(model, source), range(start, len(source)))
+        for images, errors in DataLoader(rest, batch, num_workers=workers):
             good = torch.tensor([not error for error in errors])
             if not good.all() and not source.skip_bad:
                 raise DataError(next(error for error in errors if error))
             yield images.to(device, memory_format=torch.channels_last), good
         return
     transform = model.preprocess()  # takes batches of uint8 as it takes single images
-    for start in range(0, len(array), batch):
-        images = torch.from_numpy(array[start : start + batch]).to(device).permute(0, 3, 1, 2)
-        good = torch.tensor([start + i not in source.bad for i in range(len(images))])
+    for at in range(start, len(array), batch):
+        images = torch.from_numpy(array[at : at + batch]).to(device).permute(0, 3, 1, 2)
+        good = torch.tensor([at + i not in source.bad for i in range(len(images))])
         yield transform(images).contiguous(memory_format=torch.channels_last), good
 
 

@@ -1,6 +1,5 @@
 """Fine-tuning the whole network on a part of the labels (Wu et al. 2018, section 4.3)."""
 
-import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,15 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import zoo
+from downstream import scoring
 from downstream.features import Progress, batches
 from downstream.results import Results
+from downstream.splits import labelled
 from zoo import Backbone, DataError, SettingsError
 from zoo.augment import Augmentation, Augmenter
 from zoo.batches import open_batches, order
 from zoo.files import write_text
 from zoo.precision import fast_bf16, shrinks_a_pixel
 from zoo.registry import Registry
-from zoo.sources import Source, open_source
+from zoo.sources import Source
 from zoo.weights import WEIGHTS, sha256
 
 
@@ -226,8 +227,7 @@ def images_to_train(how: Settings, sizes: list[int]) -> int:
 
 @torch.no_grad()
 def score(network: Backbone, source: Source, how: Settings) -> dict[str, Any]:
-    """Top-1, top-5 where there are more than five classes, accuracy per class, and the confusion matrix
-    (rows: the truth) of a network of :func:`fit`, on the images that can be read."""
+    """What :func:`downstream.scoring.score` says of a network of :func:`fit`, on the images that can be read."""
     labels, classes = source.require_labels()
     logits, goods = [], []
     for images, good in batches(network, source, batch=256, device=how.device, workers=how.workers):
@@ -236,18 +236,7 @@ def score(network: Backbone, source: Source, how: Settings) -> dict[str, Any]:
     kept = torch.cat(goods)
     if not kept.any():
         raise DataError(f"{source.data}: none of the {len(kept)} test images could be read")
-    found, truth = torch.cat(logits)[kept], torch.from_numpy(labels)[kept]
-    best = found.topk(min(5, len(classes)), dim=1).indices
-    table = torch.zeros(len(classes), len(classes), dtype=torch.int64)
-    table.index_put_((truth, best[:, 0]), torch.ones_like(truth), accumulate=True)
-    hits = best == truth[:, None]
-    out: dict[str, Any] = {"top1": hits[:, 0].float().mean().item()}
-    if len(classes) > 5:
-        out["top5"] = hits.any(1).float().mean().item()
-    seen = table.sum(1)
-    out["per_class"] = {c: table[i, i].item() / seen[i].item() for i, c in enumerate(classes) if seen[i]}
-    out["confusion"] = table.tolist()
-    return out
+    return scoring.score(torch.cat(logits)[kept], torch.from_numpy(labels)[kept], classes)
 
 
 def run(
@@ -276,8 +265,7 @@ def run(
     """
     began = time.monotonic()
     settings.check()
-    train, test = (open_source(data, split, skip_bad=settings.skip_bad) for split in ("train", "test"))
-    test.require_labels()
+    train, test = labelled(data, skip_bad=settings.skip_bad)
     folder = zoo.locate(model)
     zoo.load(folder)
     seeds = range(settings.seed, settings.seed + settings.seeds)
@@ -300,11 +288,7 @@ def run(
                 runs.append(score(network, test, settings))
             name = f"{init}/{Path(amount).name}"
             details[name] = runs
-            for metric in ("top1", "top5"):
-                if values := [run[metric] for run in runs if metric in run]:
-                    metrics[f"{name}/{metric}"] = statistics.mean(values)
-                    if len(values) > 1:
-                        metrics[f"{name}/{metric}_std"] = statistics.stdev(values)
+            metrics |= scoring.over_seeds(name, runs)
     sizes = {Path(amount).name: len(parts[amount, settings.seed]) for amount in settings.labels}
     return Results(
         task="finetune",

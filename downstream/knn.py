@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 import zoo
-from downstream.features import Progress, embeddings
+from downstream.features import Progress
+from downstream.layers import layer_features
 from downstream.results import Results
+from downstream.splits import labelled
 from zoo import DataError, SettingsError
-from zoo.sources import open_source
 from zoo.weights import WEIGHTS, sha256
 
 _QUERIES, _ROWS = 256, 51200  # a block of cosines is 50 MiB in fp32
@@ -29,6 +30,7 @@ class Settings:
         temperature: τ of the weights exp(cos/τ).
         device, workers, batch: how images are embedded.
         skip_bad: whether unreadable images are left out.
+        cache: whether embeddings are kept on disk for the next time.
     """
 
     k: int = 200
@@ -37,6 +39,7 @@ class Settings:
     workers: int = 0
     batch: int = 256
     skip_bad: bool = False
+    cache: bool = True
 
 
 def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -183,18 +186,19 @@ def run(model: str | Path, data: str, settings: Settings, progress: Progress | N
         Metrics ``top1``, 0–1.
     """
     began = time.monotonic()
-    train, test = (open_source(data, split, skip_bad=settings.skip_bad) for split in ("train", "test"))
+    train, test = labelled(data, skip_bad=settings.skip_bad)
     (labels, classes), (answer, _) = train.require_labels(), test.require_labels()
     if settings.k > len(train):
         raise SettingsError(f"k={settings.k} is larger than the {len(train)} training images of {data}; lower --k")
     folder = zoo.locate(model)
-    backbone = zoo.load(folder)
+    backbone, digest = zoo.load(folder), sha256(folder / WEIGHTS)
     how: dict[str, Any] = {"batch": settings.batch, "device": settings.device, "workers": settings.workers}
-    rows, kept = embeddings(backbone, train, progress=progress, **how)
-    queries, asked = embeddings(backbone, test, progress=progress, **how)
+    how |= {"sha256": digest if settings.cache else None, "progress": progress}
+    found = [layer_features(backbone, source, ["embedding"], **how) for source in (train, test)]
+    (rows, kept), (queries, asked) = ((one["embedding"], one["good"]) for one in found)
     if not asked.any():
         raise DataError(f"{data}: none of the {len(test)} test images could be read")
-    found = knn(
+    votes = knn(
         rows[kept],
         torch.from_numpy(labels)[kept],
         queries[asked],
@@ -202,13 +206,13 @@ def run(model: str | Path, data: str, settings: Settings, progress: Progress | N
         temperature=settings.temperature,
         classes=len(classes),
     )
-    top1 = (found == torch.from_numpy(answer)[asked]).float().mean().item()
+    top1 = (votes == torch.from_numpy(answer)[asked]).float().mean().item()
     return Results(
         task="knn",
         data=data,
         split_sizes={"train": int(kept.sum()), "test": int(asked.sum())},
         settings=asdict(settings),
         metrics={"top1": top1},
-        model_sha256=sha256(folder / WEIGHTS),
+        model_sha256=digest,
         seconds=round(time.monotonic() - began, 1),
     )

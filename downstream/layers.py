@@ -1,58 +1,103 @@
-"""Pooled activations of inner layers for whole data sets, in one forward pass, kept on disk."""
+"""Activations of a frozen network's layers for whole data sets, in one forward pass, kept on disk for every task."""
 
 import hashlib
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from downstream.features import Progress, batches
-from zoo import Backbone
-from zoo.files import new_file
+from downstream.store import Store
+from zoo import Backbone, SettingsError
 from zoo.sources import Source
-from zoo.sources.builtin import cache_folder
 
 # kernel, stride, padding of VISSL's average pools for the maps of a 224-pixel image (its linear evaluation of NPID)
 _VISSL = {112: (10, 10, 4), 56: (16, 8, 0), 28: (13, 5, 0), 14: (8, 3, 0), 7: (6, 1, 0)}
 _WIDTH = 9216  # about as many numbers per layer as VISSL's pools leave
-_VERSION = 1  # of what is kept; a new number leaves old files alone
+_VERSION = 2  # of what is kept; a new number leaves old files alone
+DEEP = ("pooled", "embedding")  # what every network has beyond its maps
+_EXACT = ("embedding", "pooled", "good")  # kept as they are; the others in fp16
 
 
 def pool(maps: Tensor) -> Tensor:
-    """B×C×H×W → B×(C·g·g): VISSL's pools where the map is one of theirs, else a grid of at most 9216 numbers."""
+    """B×C×H×W → B×C×g×g: VISSL's pools where the map is one of theirs, else a grid of at most 9216 numbers in all."""
     side, channels = min(maps.shape[2:]), maps.shape[1]
     if side in _VISSL and maps.shape[2] == maps.shape[3]:
         kernel, stride, padding = _VISSL[side]
         pooled = F.avg_pool2d(maps, kernel, stride, padding)
         if pooled[0].numel() <= 2 * _WIDTH:
-            return pooled.flatten(1)
+            return pooled
     grid = max(1, min(side, int((_WIDTH / channels) ** 0.5)))
-    return F.adaptive_avg_pool2d(maps, grid).flatten(1)
+    return F.adaptive_avg_pool2d(maps, grid)
+
+
+def check_layers(model: Backbone, layers: Sequence[str]) -> None:
+    """
+    Raises:
+        SettingsError: naming the layers that the model does not have.
+    """
+    known = (*model.layers, *DEEP)
+    if unknown := [name for name in layers if name not in known]:
+        raise SettingsError(f"{model.arch} has no layer {', '.join(unknown)}; it has {', '.join(known)}")
+
+
+def activations(model: Backbone, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """All layers from one forward pass.
+
+    Args:
+        model: in eval mode.
+        images: B×3×S×S, normalised.
+        layers: names out of ``model.layers`` (B×C×g×g, pooled), ``pooled`` (B×F: what the projection reads, for a
+            ResNet the global average), ``embedding`` (B×D unit vectors) and ``pixels`` (B×3·S·S: the images).
+    """
+    inner = [name for name in layers if name in model.layers]
+    found: dict[str, Tensor] = {"pixels": images.flatten(1)} if "pixels" in layers else {}
+    if not set(layers) & set(DEEP):
+        found |= {name: pool(maps) for name, maps in model.features(images, inner).items()} if inner else {}
+        return found
+    hooks = []
+    for name, stage in model._stages():
+        if name in inner:
+
+            def keep(_module: object, _inputs: object, maps: Tensor, name: str = name) -> None:
+                found[name] = pool(maps)
+
+            hooks.append(stage[-1].register_forward_hook(keep))
+    projection = model.get_submodule(model.projection)
+    hooks.append(projection.register_forward_pre_hook(lambda _, inputs: found.update(pooled=inputs[0].float())))
+    try:
+        found["embedding"] = model.embed(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def state_digest(model: Backbone) -> str:
+    """sha256 of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def frozen(model: Backbone, device: str) -> Iterator[Backbone]:
+    """The model in eval mode on the device; afterwards its mode is as it was, and every bit of it was compared."""
+    before, was_training = state_digest(model), model.training
+    try:
+        yield model.to(device).eval()
+    finally:
+        model.train(was_training)
+    if state_digest(model) != before:
+        raise RuntimeError(f"the frozen {model.arch} was changed: a bug")
 
 
 @torch.no_grad()
-def _extract(
-    model: Backbone, source: Source, layers: Sequence[str], how: dict, progress: Progress | None
-) -> dict[str, Tensor]:
-    model = model.to(how["device"]).eval()
-    parts: dict[str, list[Tensor]] = {name: [] for name in layers}
-    goods = []
-    for images, good in batches(model, source, **how):
-        found = model.features(images, [name for name in layers if name != "pixels"])
-        for name in layers:
-            maps = pool(found[name]) if name != "pixels" else images.flatten(1)
-            parts[name].append(maps.half().cpu())
-        goods.append(good)
-        if progress is not None:
-            progress(len(good))
-    return {name: torch.cat(some) for name, some in parts.items()} | {"good": torch.cat(goods)}
-
-
 def layer_features(
     model: Backbone,
     source: Source,
@@ -64,37 +109,46 @@ def layer_features(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Tensor]:
-    """Pooled activations of every image, all layers in one forward pass; the model is frozen and in eval mode.
+    """Rows of every image and layer; the model is frozen and in eval mode.
+
+    With ``sha256`` they are kept in the cache folder, under what they depend on: the weights, the data's digest and the
+    transform. A later call takes what is there, an interrupted one goes on where it was, and a layer that is missing
+    is added. Memory holds one batch; the rows that come back are mapped from the disk.
 
     Args:
         model: weights and BatchNorm statistics are left as they are.
         source: the images.
-        layers: names out of ``model.layers``; ``pixels`` gives the normalised image itself.
-        sha256: of the model's weight file. With it the result is kept in the cache folder for next time.
+        layers: see :func:`activations`.
+        sha256: of the model's weights, or None to keep everything in memory and nothing on disk.
         batch, device, workers: how.
-        progress: is called with the number of images at a time, or once where the cache has them.
+        progress: is called with the number of images at a time, those that were kept at once.
 
     Returns:
-        {layer: N×F fp16} and ``good``: N bools, whether the image could be read.
+        {layer: N×F}, fp16, ``embedding`` and ``pooled`` fp32; and ``good``: N bools, whether the image could be read.
     """
-    how = {"batch": batch, "device": device, "workers": workers}
-    if sha256 is None:
-        return _extract(model, source, layers, how, progress)
-    what = [_VERSION, sha256, source.digest, source.split, source.skip_bad, list(layers), repr(model.input)]
-    name = hashlib.sha256(json.dumps(what).encode()).hexdigest()
-    path = cache_folder() / "features" / f"{name[:32]}.safetensors"
-    kept = _read(path)
-    if kept is None:
-        kept = _extract(model, source, layers, how, progress)
-        with new_file(path) as aside:
-            save_file(kept, aside)
-    elif progress is not None:
-        progress(len(source))
-    return kept
+    about = None
+    if sha256 is not None:
+        about = {"version": _VERSION, "model": sha256, "data": source.digest, "split": source.split}
+        about |= {"transform": repr(model.preprocess()), "skip_bad": source.skip_bad}
+    store = Store(about, len(source))
+    names = (*layers, "good")
+    start = min(store.done.get(name, 0) for name in names)
+    if progress is not None and start:
+        progress(start)
+    if start < len(source):
+        with frozen(model, device):
+            how = {"batch": batch, "device": device, "workers": workers}
+            for images, good in batches(model, source, start=start, **how):  # type: ignore[arg-type]
+                found = {"good": good} | activations(model, images, layers)
+                store.write(start, {name: _row(name, found[name]) for name in names})
+                start += len(good)
+                if progress is not None:
+                    progress(len(good))
+    return {name: torch.from_numpy(store.read(name)) for name in names}
 
 
-def _read(path: Path) -> dict[str, Tensor] | None:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError):
-        return None
+def _row(name: str, values: Tensor) -> np.ndarray:
+    if name in _EXACT:
+        return values.cpu().numpy()
+    most = torch.finfo(torch.float16).max
+    return values.flatten(1).clamp(-most, most).half().cpu().numpy()

@@ -18,7 +18,7 @@ class Settings:
     """A whole run. The defaults are those of the ``paper-imagenet`` preset.
 
     Attributes:
-        init: a model to start from, as ``zoo.load`` takes it, with this backbone, stem and dim; None for random weights.
+        init: a model to start from, of this backbone, stem, dim and input; random weights if None.
         backbone, stem, dim: arguments of ``zoo.create``; ``stem`` None is the backbone's own.
         mean, std: per-channel statistics on the 0–1 scale.
         objective: which, and how.

@@ -14,6 +14,13 @@ for folder in (os.environ.get("NPID_DETECTRON2"), Path(sys.prefix) / "detectron2
         sys.path.append(str(folder))
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Features and data sets are kept in a folder of the test's own."""
+    monkeypatch.setenv("NPID_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture
 def picture():
     """Writes a random image file: ``picture(path, side)``."""

@@ -21,6 +21,9 @@ def finetune(
     seeds: Annotated[int, typer.Option(min=1, help="Runs per part, each with its own subset.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the first run.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the preset's, least steps included.")] = None,
+    least_steps: Annotated[
+        int | None, typer.Option(min=0, help="Of the smallest parts: they are repeated until there are as many.")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Of the backbone, in place of the preset's.")] = None,
     head_lr: Annotated[float | None, typer.Option(help="The classifier's, as a multiple of --lr.")] = None,
     lists: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the subsets here.")] = None,
@@ -36,7 +39,8 @@ def finetune(
     from npid.options import pick_device
     from zoo.sources import open_source
 
-    changes = {"lr": lr, "head_lr": head_lr, "epochs": epochs, "least_steps": None if epochs is None else 0}
+    least_steps = 0 if epochs is not None and least_steps is None else least_steps
+    changes = {"lr": lr, "head_lr": head_lr, "epochs": epochs, "least_steps": least_steps}
     settings = replace(
         task.PRESETS[preset],
         labels=tuple(part.strip() for part in labels.split(",") if part.strip()),

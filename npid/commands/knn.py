@@ -10,6 +10,7 @@ def knn(
     data: Data,
     k: Annotated[int, typer.Option("--k", min=1, help="Neighbours that vote.")] = 200,
     temperature: Annotated[float, typer.Option(help="τ of the vote's weights exp(cos/τ).")] = 0.07,
+    cache: Annotated[bool, typer.Option(help="Keep embeddings on disk for the next time.")] = True,
     device: Device = "auto",
     workers: Workers = 0,
     skip_bad: SkipBad = False,
@@ -22,7 +23,7 @@ def knn(
     from zoo.sources import open_source
 
     settings = task.Settings(
-        k=k, temperature=temperature, device=pick_device(device), workers=workers, skip_bad=skip_bad
+        k=k, temperature=temperature, cache=cache, device=pick_device(device), workers=workers, skip_bad=skip_bad
     )
     total = len(open_source(data)) + len(open_source(data, "test"))
     with counter("embed", total) as count:
