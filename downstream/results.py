@@ -20,8 +20,9 @@ def _versions() -> dict[str, str]:
 
 
 def command_line() -> str:
-    """What the user typed."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """What the user typed, ``python -m npid`` as ``npid``."""
+    name = Path(sys.argv[0]).name
+    return shlex.join(["npid" if name == "__main__.py" else name, *sys.argv[1:]])
 
 
 @dataclass(frozen=True, kw_only=True)

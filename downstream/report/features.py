@@ -1,6 +1,5 @@
 """A store's part of the report: a gallery of neighbours, a confusion matrix of votes, and a map."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ def section(folder: Path, *, method: str, points: int, lines: int) -> Section:
     """
     Args:
         folder: of the store.
-        method: of the map: ``auto``, ``pca`` or ``umap``.
+        method: of the map: out of :data:`METHODS`.
         points: on the map at most; a sample of more.
         lines: of the gallery.
 
@@ -114,7 +113,7 @@ def gallery(store: Store, album: Album, votes: Vote, lines: int) -> list[Line]:
     if votes.found is not None:
         wrong = store.labels[votes.queries] != votes.found
         halves = [i for i in order if not wrong[i]], [i for i in order if wrong[i]]
-        some = min(lines // 2, len(halves[1]))
+        some = min(len(halves[1]), max(lines // 2, lines - len(halves[0])))
         order = halves[0][: lines - some] + halves[1][:some]
     labels = store.labels
 
@@ -162,7 +161,7 @@ def draw_map(store: Store, album: Album, method: str, points: int) -> Map:
     )
 
 
-def _still(places: np.ndarray, labels: Sequence[int], side: int = 1000, radius: float = 3.0) -> Image.Image:
+def _still(places: np.ndarray, labels: np.ndarray, side: int = 1000, radius: float = 3.0) -> Image.Image:
     """The points as a picture with a transparent ground, for pages without a script."""
     large, margin = 2 * side, 30
     image = Image.new("RGBA", (large, large), (128, 128, 128, 0))

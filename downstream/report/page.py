@@ -53,55 +53,53 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     return [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
 
 
+_PLOTTED = ("linear", "finetune")
+
+
 def _results(inputs: Inputs) -> Table:
+    """The metrics of tasks that have no plot with a table of its own."""
     rows = []
     for result in inputs.results:
-        model = inputs.model_name(result.model_sha256)
-        for name, value in result.metrics.items():
-            rows.append([model, result.task, result.data, name, percent(value) if 0 <= value <= 1 else f"{value:.6g}"])
+        if result.task not in _PLOTTED:
+            model = inputs.model_name(result.model_sha256)
+            rows += [[model, result.task, result.data, name, percent(value)] for name, value in result.metrics.items()]
     return Table(heads=["model", "task", "data", "metric", "%"], rows=rows)
 
 
 def _beside(results: Sequence[Results]) -> list[Published]:
-    """Published rows for the tasks that have no plot of their own."""
-    asked = dict.fromkeys((r.task, r.data) for r in results if r.task not in ("linear", "finetune"))
+    """Published rows beside :func:`_results`."""
+    asked = dict.fromkeys((r.task, r.data) for r in results if r.task not in _PLOTTED)
     found = [row for task, data in asked for row in beside(task, data)]
     return [row for i, row in enumerate(found) if row not in found[:i]]
+
+
+def _entry(title: str, facts: dict[str, Any], settings: Any = None, command: str = "") -> dict[str, Any]:
+    settings = _flat(settings) if settings else []
+    return {"title": title, "command": command, "facts": _flat(facts) if facts else [], "settings": settings}
 
 
 def _made(inputs: Inputs, sections: Sequence[Section]) -> list[dict[str, Any]]:
     """What each thing was made with: a title, a command where it is known, facts, settings."""
     out = []
     for run in inputs.runs:
-        about = dict(run.about)
-        settings = _flat(about.pop("settings", {})) if about.get("settings") else []
-        out.append({"title": f"Run {run.name}", "facts": _flat(about) if about else [], "settings": settings})
+        facts = {key: value for key, value in run.about.items() if key != "settings"}
+        out.append(_entry(f"Run {run.name}", facts, run.about.get("settings")))
     for model in inputs.models:
         ours = dict(model.config["npid"])
-        settings = _flat(ours.pop("settings")) if ours.get("settings") else []
-        facts = _flat({"sha256": model.sha256, "arch": model.config["arch"], "dim": model.config["dim"], **ours})
-        out.append({"title": f"Model {model.name}", "facts": facts, "settings": settings})
-    for result in inputs.results:
-        facts = {
-            "model": result.model_sha256,
-            "images": result.split_sizes,
-            "seconds": result.seconds,
-            "versions": result.versions,
-        }
-        title = f"{result.task} of {inputs.model_name(result.model_sha256)} on {result.data}"
-        made = {"title": title, "facts": _flat(facts), "settings": _flat(result.settings) if result.settings else []}
-        out.append({**made, "command": result.command})
+        settings = ours.pop("settings", None)
+        facts = {"sha256": model.sha256, "arch": model.config["arch"], "dim": model.config["dim"], **ours}
+        out.append(_entry(f"Model {model.name}", facts, settings))
+    for r in inputs.results:
+        facts = {"model": r.model_sha256, "images": r.split_sizes, "seconds": r.seconds, "versions": r.versions}
+        title = f"{r.task} of {inputs.model_name(r.model_sha256)} on {r.data}"
+        out.append(_entry(title, facts, r.settings, r.command))
     for one in sections:
         m = one.store.manifest
-        facts = {
-            "model": m.model,
-            "model sha256": m.model_sha256,
-            "rows": f"{len(one.store):,} × {m.dim}, {m.dtype}",
-            "data": [f"{part.data}, {part.split}, digest {part.digest}" for part in m.parts],
-            "input": m.input,
-        }
-        out.append({"title": f"Features {one.name}", "facts": _flat(facts), "settings": []})
-    return [{"command": "", **entry} for entry in out]
+        rows = f"{len(one.store):,} × {m.dim}, {m.dtype}"
+        data = {f"part {i}": f"{p.data}, {p.split}, digest {p.digest}" for i, p in enumerate(m.parts, 1)}
+        facts = {"model": m.model, "model sha256": m.model_sha256, "rows": rows, **data, "input": m.input}
+        out.append(_entry(f"Features {one.name}", facts))
+    return out
 
 
 def _contents(given: dict[str, Any], sections: Sequence[Section]) -> list[tuple[str, str]]:
@@ -121,7 +119,7 @@ def render(
         inputs: of :func:`gather`.
         title: of the page.
         command: that made it.
-        method: of the maps: ``auto``, ``pca`` or ``umap``.
+        method: of the maps: out of :data:`downstream.report.plane.METHODS`.
         points: on a map at most.
 
     Raises:
@@ -131,7 +129,7 @@ def render(
     named = [(result, inputs.model_name(result.model_sha256)) for result in inputs.results]
     script = "\n" + asset("map.js")
     given: dict[str, Any] = {
-        "results": _results(inputs) if inputs.results else None,
+        "results": _results(inputs) if any(r.task not in _PLOTTED for r in inputs.results) else None,
         "beside": _beside(inputs.results),
         "curves": figures.curves(inputs.runs),
         "layers": [figures.layers(result, name) for result, name in named if result.task == "linear"],

@@ -1,12 +1,14 @@
 """Features brought to two dimensions."""
 
+import importlib
 import importlib.util
 
 import numpy as np
 
 from zoo import SettingsError
 
-METHODS = ("auto", "pca", "umap")
+METHODS = ("auto", "pca", "tsne", "umap")
+_LEAST = 100  # rows, for methods that look at neighbourhoods
 
 
 def pca(features: np.ndarray) -> np.ndarray:
@@ -21,9 +23,15 @@ def pca(features: np.ndarray) -> np.ndarray:
 
 def umap(features: np.ndarray, seed: int = 0) -> np.ndarray:
     """N×D → N×2 by UMAP (McInnes et al. 2018) on cosines."""
-    from umap import UMAP
+    module = importlib.import_module("umap")
+    return module.UMAP(metric="cosine", random_state=seed, n_jobs=1).fit_transform(features)
 
-    return UMAP(metric="cosine", random_state=seed, n_jobs=1).fit_transform(features)
+
+def tsne(features: np.ndarray, seed: int = 0) -> np.ndarray:
+    """N×D → N×2 by t-SNE (van der Maaten and Hinton 2008), scikit-learn's; a minute or more for 10 000 rows."""
+    from sklearn.manifold import TSNE
+
+    return TSNE(init="pca", random_state=seed).fit_transform(features)
 
 
 def flatten(features: np.ndarray, method: str) -> tuple[np.ndarray, str]:
@@ -40,10 +48,12 @@ def flatten(features: np.ndarray, method: str) -> tuple[np.ndarray, str]:
     there = importlib.util.find_spec("umap") is not None
     if method == "umap" and not there:
         raise SettingsError("--map umap needs umap-learn: pip install umap-learn, or take --map pca")
-    few = len(features) < 16  # too few for its neighbourhoods
-    if method == "pca" or not there or few:
-        return pca(features), "PCA"
-    return umap(features), "UMAP"
+    if method == "auto":
+        method = "umap" if there else "pca"
+    if len(features) < _LEAST:
+        method = "pca"
+    name, bring = {"pca": ("PCA", pca), "tsne": ("t-SNE", tsne), "umap": ("UMAP", umap)}[method]
+    return bring(features), name
 
 
 def to_square(flat: np.ndarray, side: int) -> np.ndarray:

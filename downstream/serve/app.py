@@ -93,7 +93,7 @@ def create_app(engine: Engine, *, hosts: Iterable[str] = (), limit: int = UPLOAD
 
     async def told(_: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        faults = {413: f"The file is larger than {limit / 1e6:.0f} MB.", 404: "There is no such image here."}
+        faults = {413: f"The file is larger than {limit / 1e6:g} MB.", 404: "There is no such image here."}
         return await run_in_threadpool(
             page, status=status, fault=faults.get(status, "That request cannot be answered.")
         )

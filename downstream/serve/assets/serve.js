@@ -11,7 +11,7 @@ function fault(text) {
 }
 async function send(file) {
   if (!file) return fault("Choose an image first.");
-  if (file.size > limit) return fault(`The file is larger than ${Math.round(limit / 1e6)} MB.`);
+  if (file.size > limit) return fault(`The file is larger than ${limit / 1e6} MB.`);
   const body = new FormData();
   body.append("image", file);
   answer().classList.add("busy");
