@@ -25,17 +25,22 @@ def chromium():
 
 @pytest.fixture
 def visit(chromium, request):
-    """``visit(url, width, dark, …)`` opens a page; whatever it logged or asked of others fails the test at its end."""
+    """``visit(url, width, dark, …)`` opens a page; whatever it logged or asked of others fails the test at its end, but
+    that a request was ``refused`` where that is meant."""
     opened = []
 
-    def go(url: str, *, width: int = 1280, dark: bool = False, **more):
+    def go(url: str, *, width: int = 1280, dark: bool = False, refused: bool = False, **more):
         scheme = "dark" if dark else "light"
         context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **more)
         page = context.new_page()
         home, said = url.split("/", 3)[:3], []
-        page.on("console", lambda line: said.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("console", lambda line: heard(line) if line.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("dialog", lambda dialog: said.append(dialog.message))
+
+        def heard(line) -> None:
+            if not (refused and "the server responded with a status of 400" in line.text):
+                said.append(line.text)
 
         def asked(request) -> None:
             if not request.url.startswith(("data:", "blob:")) and request.url.split("/", 3)[:3] != home:

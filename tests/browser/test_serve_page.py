@@ -89,7 +89,7 @@ def test_a_chosen_image_shows_its_neighbours_vote_and_latency(visit, address, pl
 
 
 def test_a_dropped_image_is_searched_and_what_is_none_gets_a_message(visit, address, place):
-    page = visit(address)
+    page = visit(address, refused=True)
     drop = """async ([kind, bytes]) => {
       const files = new DataTransfer();
       files.items.add(new File([new Uint8Array(bytes)], "x", {type: kind}));
@@ -99,11 +99,14 @@ def test_a_dropped_image_is_searched_and_what_is_none_gets_a_message(visit, addr
     page.evaluate(drop, ["image/png", list((place / "data" / "test" / "blue" / "0.png").read_bytes())])
     page.locator(".asked").wait_for()
     assert "blue" in page.locator(".votes tr").first.inner_text()
+    page.locator("input[type=file]").set_input_files(place / "page.txt")
+    page.locator(".fault").wait_for()
+    assert "not an image file" in page.locator(".fault").inner_text() and not page.locator(".asked").count()
     page.locator("input[type=file]").set_input_files(
         {"name": "x.png", "mimeType": "image/png", "buffer": b"0" * 1_100_000}
     )
     page.locator(".fault").wait_for()
-    assert "larger than 1 MB" in page.locator(".fault").inner_text()
+    page.get_by_text("larger than 1 MB").wait_for()
 
 
 def test_without_a_script_the_form_answers_too(visit, address, place):
