@@ -68,7 +68,7 @@ def accuracy(train: Store, test: Store, index=None) -> float:
 
 
 def touched(folder: str, kind: str, query: int) -> None:
-    """In a process of its own, with none of the rows in the page cache: how much of the map a first search brings in."""
+    """In a process of its own, none of the rows in the page cache: how much of the map a first search brings in."""
     store = Store.open(folder)
     with open(store.folder / ROWS, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -81,8 +81,8 @@ def touched(folder: str, kind: str, query: int) -> None:
     seconds = time.perf_counter() - began
     kilobytes = resident(ROWS)
     print(
-        f"{kind}: the index takes {loaded / 1e6:.0f} MB; the first search re-ranks {index.about.candidates} rows and has "
-        f"{kilobytes:,} KiB of the {os.path.getsize(store.folder / ROWS) // 1024:,} KiB of rows in memory "
+        f"{kind}: the index takes {loaded / 1e6:.0f} MB; a first search re-ranks {index.about.candidates} rows, "
+        f"and has {kilobytes:,} KiB of the {os.path.getsize(store.folder / ROWS) // 1024:,} KiB of rows in memory "
         f"({1e3 * seconds:.0f} ms with a cold disk)"
     )
 
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--noise", type=float, default=0.5)
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS))
     parser.add_argument("--touched", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.touched:
