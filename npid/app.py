@@ -11,8 +11,10 @@ from npid.commands import (
     demo,
     detect,
     doctor,
+    embed,
     export,
     finetune,
+    index,
     info,
     knn,
     linear,
@@ -20,6 +22,7 @@ from npid.commands import (
     pull,
     push,
     report,
+    search,
     serve,
 )
 from npid.commands import list as list_
@@ -62,6 +65,9 @@ app.command("pull")(pull.pull)
 app.command("linear")(linear.linear)
 app.command("finetune")(finetune.finetune)
 app.command("detect")(detect.detect)
+app.command("embed")(embed.embed)
+app.command("index")(index.index)
+app.command("search")(search.search)
 app.command("report")(report.report)
 app.command("serve")(serve.serve)
 app.command("list")(list_.list_models)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from downstream.knn import nearest
+from downstream.knn import votes
 from downstream.retrieval import Store
+from downstream.retrieval.query import Queries, neighbours
 
 K, TEMPERATURE = 200, 0.07
 QUERIES, SHOWN = 1000, 10
@@ -43,13 +44,11 @@ def vote(store: Store, *, queries: int = QUERIES, seed: int = 0) -> Vote:
     able = able if len(able) > 1 else np.arange(len(store))
     asked = np.sort(np.random.default_rng(seed).permutation(able)[:queries])
     k = min(K, len(store) - 1)
-    cosines, rows = nearest(store.vectors, store.take(asked), k + 1)
-    self_last = torch.sort((rows == torch.from_numpy(asked)[:, None]).to(torch.int8), dim=1, stable=True).indices
-    rows, cosines = rows.gather(1, self_last)[:, :k], cosines.gather(1, self_last)[:, :k]
+    own = asked.tolist()
+    cosines, rows = neighbours(store, Queries(names=[""] * len(own), vectors=store.take(asked), own=own), k)
     found = None
-    if store.classes:
+    if classes := len(store.classes):
         voters = torch.from_numpy(labels.astype(np.int64))[rows]
-        weights = torch.exp((cosines - cosines[:, :1]) / TEMPERATURE) * (voters >= 0)
-        votes = torch.zeros(len(asked), len(store.classes)).scatter_add_(1, voters.clamp_(min=0), weights)
-        found = votes.argmax(1).numpy()
+        voters[voters < 0] = classes  # no class: a vote of its own, which does not count
+        found = votes(cosines, voters, TEMPERATURE, classes + 1)[:, :-1].argmax(1).numpy()
     return Vote(queries=asked, rows=rows[:, :SHOWN].numpy(), cosines=cosines[:, :SHOWN].numpy(), found=found, k=k)

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import zoo
 from downstream.features import Progress, batches
 from downstream.retrieval.store import DTYPES, Manifest, Part, Store
 from downstream.retrieval.writer import Writer, writing
-from zoo import DataError, SettingsError
+from zoo import Backbone, DataError, SettingsError
 from zoo.sources import Source, open_source
 from zoo.weights import WEIGHTS, sha256
 
@@ -38,7 +39,6 @@ class Settings:
     skip_bad: bool = False
 
 
-@torch.no_grad()
 def embed(model: str | Path, data: str, out: str | Path, settings: Settings, progress: Progress | None = None) -> Store:
     """Embed the images that the store does not have yet.
 
@@ -66,28 +66,46 @@ def embed(model: str | Path, data: str, out: str | Path, settings: Settings, pro
         dtype=settings.dtype,
     )
     with writing(out, fresh) as writer:
-        todo = _begin(writer, source)
+        todo = begin(writer, source)
         if progress is not None and len(todo) < len(source):
             progress(len(source) - len(todo))
-        backbone = backbone.to(settings.device)
-        block: list[tuple[np.ndarray, Tensor]] = []
-        start = 0
-        how = {"batch": settings.batch, "device": settings.device, "workers": settings.workers}
-        for images, good in batches(backbone, source, index=todo, **how):  # type: ignore[arg-type]
-            which = todo[start : start + len(good)]
-            start += len(good)
-            for i in which[~good.numpy()]:
-                writer.manifest.parts[-1].bad[source.key(i)] = _stamp(source, i)
-            block.append((which[good.numpy()], backbone.embed(images)[good].cpu()))
-            if sum(len(rows) for rows, _ in block) >= _BLOCK or start == len(todo):
-                _commit(writer, source, block)
-                block = []
-            if progress is not None:
-                progress(len(good))
-        writer.save()
+        fill(writer, backbone, source, todo, settings, progress)
         if not writer.manifest.count:
             raise DataError(f"{data}: none of its {len(source)} images could be read")
     return Store.open(out)
+
+
+@torch.no_grad()
+def fill(
+    writer: Writer,
+    model: Backbone,
+    source: Source,
+    index: np.ndarray,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> None:
+    """Embed some images of a source and append them by blocks.
+
+    Args:
+        model: in eval mode.
+        index: of the images.
+    """
+    block: list[tuple[np.ndarray, Tensor]] = []
+    start = 0
+    images_of = partial(batches, batch=settings.batch, device=settings.device, workers=settings.workers)
+    model = model.to(settings.device)
+    for images, good in images_of(model, source, index=index):
+        which = index[start : start + len(good)]
+        start += len(good)
+        for i in which[~good.numpy()]:
+            writer.manifest.parts[-1].bad[source.key(i)] = _stamp(source, i)
+        block.append((which[good.numpy()], model.embed(images)[good].cpu()))
+        if sum(len(rows) for rows, _ in block) >= _BLOCK or start == len(index):
+            _commit(writer, source, block)
+            block = []
+        if progress is not None:
+            progress(len(good))
+    writer.save()
 
 
 def _commit(writer: Writer, source: Source, block: Sequence[tuple[np.ndarray, Tensor]]) -> None:
@@ -107,7 +125,7 @@ def place(data: str) -> str:
     return str(Path(data).resolve()) if Path(data).exists() else data
 
 
-def _begin(writer: Writer, source: Source) -> np.ndarray:
+def begin(writer: Writer, source: Source) -> np.ndarray:
     """Open a part for the source in the manifest; the indices of its images that the store does not have yet.
 
     Raises:

@@ -230,8 +230,11 @@ class Store:
 
     def take(self, rows: np.ndarray) -> Tensor:
         """Some rows, M×D float32; only their pages are read, in order of place."""
-        unique, back = np.unique(np.asarray(rows), return_inverse=True)
-        return _tensor(self._scattered[unique]).float()[torch.from_numpy(back.reshape(-1))]
+        at = np.asarray(rows).reshape(-1)
+        order = np.argsort(at)
+        found = np.empty((len(at), self.dim), self._scattered.dtype)
+        found[order] = self._scattered[at[order]]
+        return _tensor(found).float()
 
     @cached_property
     def records(self) -> np.ndarray:

@@ -98,12 +98,12 @@ def writing(folder: str | Path, fresh: Manifest) -> Iterator[Writer]:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        begun = (folder / MANIFEST).exists()
+        if not begun and (strange := sorted(p.name for p in folder.iterdir() if p.name not in _OURS)):
+            raise WriteError(f"{folder}: holds {strange[0]} and no store; choose another --out, or an empty folder")
         with open(folder / _LOCK, "w") as handle:
             _hold(handle, folder)
-            begun = (folder / MANIFEST).exists()
-            if not begun and (strange := sorted(p.name for p in folder.iterdir() if p.name not in _OURS)):
-                raise WriteError(f"{folder}: holds {strange[0]} and no store; choose another --out, or an empty folder")
-            manifest = Store.open(folder).manifest if begun else fresh
+            manifest = Store.open(folder).manifest if (folder / MANIFEST).exists() else fresh
             _same(folder, manifest, fresh)
             writer = Writer(folder, manifest)
             writer.cut()

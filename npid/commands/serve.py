@@ -8,7 +8,8 @@ from npid.options import Device
 
 def serve(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A feature store, from `npid embed`.")],
-    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Its model, if no longer where it was.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Its model, where it has moved.")] = None,
+    index: Annotated[str | None, typer.Option(metavar="KIND", help="Of `npid index`; exact search without.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8000,
     top: Annotated[int, typer.Option(min=1, help="Neighbours to show.")] = 20,
@@ -22,12 +23,13 @@ def serve(
     from zoo import SettingsError
 
     try:
+        import python_multipart  # noqa: F401  Starlette needs it when a form comes
         import uvicorn
 
         from downstream.serve import Engine, create_app
     except ImportError as error:
         raise SettingsError(f"npid serve needs {error.name}: pip install 'npid-zoo[serve]'") from error
-    engine = Engine(folder, model=model, device=pick_device(device), top=top)
+    engine = Engine(folder, model=model, index=index, device=pick_device(device), top=top)
     app = create_app(engine, hosts=[host], limit=max_upload * 1_000_000)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

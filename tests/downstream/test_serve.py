@@ -177,7 +177,7 @@ def test_every_reply_keeps_the_page_to_itself(client):
 
 def test_another_model_than_the_rows_were_made_with_is_refused(place, tmp_path):
     zoo.save(zoo.create("resnet10", dim=8, input=zoo.InputSpec(size=16)), tmp_path / "other")
-    with pytest.raises(ModelError, match="not the model that"):
+    with pytest.raises(ModelError, match="another model than that of"):
         Engine(place / "store", model=str(tmp_path / "other"))
 
 
