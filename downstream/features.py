@@ -1,37 +1,45 @@
 """Embeddings of whole data sets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
 
 from zoo import Backbone, DataError
 from zoo.sources import Source
 
 Progress = Callable[[int], None]
+T = TypeVar("T")
 
 
-class _Preprocessed(Dataset):
-    """The model's preprocessing, in a worker; an unreadable image comes as its message."""
+class _Shaped(Dataset):
+    """The model's resize and crop, in a worker; an unreadable image comes as its message."""
 
-    def __init__(self, model: Backbone, source: Source) -> None:
-        self.size, self.transform, self.source = model.input.size, model.preprocess(), source
+    def __init__(self, shape: v2.Transform, size: int, source: Source, index: np.ndarray) -> None:
+        self.shape, self.size, self.source, self.index = shape, size, source, index
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.index)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, str]:
+    def __getitem__(self, at: int) -> tuple[Tensor, str]:
         try:
-            return self.transform(self.source.image(index)), ""
+            return self.shape(self.source.image(int(self.index[at]))), ""
         except DataError as error:
-            return torch.zeros(3, self.size, self.size), str(error)
+            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), str(error)
 
 
 def batches(
-    model: Backbone, source: Source, *, batch: int, device: str, workers: int, start: int = 0
+    model: Backbone, source: Source, *, batch: int, device: str, workers: int, index: np.ndarray | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """All images in order from ``start`` on, preprocessed as ``model.preprocess()`` does it.
+    """Images in order, preprocessed as ``model.preprocess()`` does it.
+
+    Args:
+        index: which images; all by default.
 
     Yields:
         B×3×S×S float32, channels last, on the device; B bool, whether the image could be read.
@@ -39,20 +47,40 @@ def batches(
     Raises:
         DataError: naming an image that cannot be read, unless the source skips bad ones.
     """
-    array = source.array()
-    if array is None:
-        rest = Subset(_Preprocessed(model, source), range(start, len(source)))
-        for images, errors in DataLoader(rest, batch, num_workers=workers):
-            good = torch.tensor([not error for error in errors])
-            if not good.all() and not source.skip_bad:
-                raise DataError(next(error for error in errors if error))
-            yield images.to(device, memory_format=torch.channels_last), good
+    index = np.arange(len(source)) if index is None else index
+    *shape, to_float, normalise = model.preprocess().transforms  # what is arithmetic is done to batches, on the device
+    for images, good in _shaped(v2.Compose(shape), model.input.size, source, index, batch, workers):
+        images = images.to(device, memory_format=torch.channels_last)
+        yield normalise(to_float(images)), good
+
+
+def _shaped(
+    shape: v2.Transform, size: int, source: Source, index: np.ndarray, batch: int, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """B×3×S×S uint8 and B bool: from memory where the images lie there, else from files, decoded in advance."""
+    array = source.array() if 2 * len(index) > len(source) else None  # it decodes all of them
+    if array is not None:
+        bad = np.isin(index, list(source.bad))
+        for start in range(0, len(index), batch):
+            at = slice(start, start + batch)
+            yield shape(torch.from_numpy(array[index[at]]).permute(0, 3, 1, 2)), torch.from_numpy(~bad[at])
         return
-    transform = model.preprocess()  # takes batches of uint8 as it takes single images
-    for at in range(start, len(array), batch):
-        images = torch.from_numpy(array[at : at + batch]).to(device).permute(0, 3, 1, 2)
-        good = torch.tensor([at + i not in source.bad for i in range(len(images))])
-        yield transform(images).contiguous(memory_format=torch.channels_last), good
+    loader = DataLoader(_Shaped(shape, size, source, index), batch, num_workers=workers)
+    for images, errors in loader if workers else ahead(loader):
+        good = torch.tensor([not error for error in errors])
+        if not good.all() and not source.skip_bad:
+            raise DataError(next(error for error in errors if error))
+        yield images, good
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, each made in a thread while the one before it is used."""
+    source = iter(items)
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, source, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, source, None)
+            yield item
 
 
 @torch.no_grad()

@@ -167,10 +167,21 @@ def knn(
     if temperature <= 0:
         raise SettingsError(f"temperature must be positive, got {temperature}")
     cosines, rows = nearest(bank, queries, k)
+    return votes(cosines, labels.to(bank.device)[rows], temperature, classes or int(labels.max()) + 1).argmax(1)
+
+
+def votes(cosines: Tensor, labels: Tensor, temperature: float, classes: int) -> Tensor:
+    """Sums of the weights exp(cos/τ), the largest weight being 1.
+
+    Args:
+        cosines: Q×K, falling.
+        labels: Q×K int64, of the same neighbours.
+
+    Returns:
+        Q×classes.
+    """
     weights = torch.exp((cosines - cosines[:, :1]) / temperature)  # the largest is 1: no overflow at any τ
-    votes = torch.zeros(len(queries), classes or int(labels.max()) + 1, device=bank.device)
-    votes.scatter_add_(1, labels.to(bank.device)[rows], weights)
-    return votes.argmax(1)
+    return torch.zeros(len(cosines), classes, device=cosines.device).scatter_add_(1, labels, weights)
 
 
 def run(model: str | Path, data: str, settings: Settings, progress: Progress | None = None) -> Results:

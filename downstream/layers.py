@@ -138,7 +138,7 @@ def layer_features(
     if start < len(source):
         with frozen(model, device):
             how = {"batch": batch, "device": device, "workers": workers}
-            for images, good in batches(model, source, start=start, **how):  # type: ignore[arg-type]
+            for images, good in batches(model, source, index=np.arange(start, len(source)), **how):  # type: ignore[arg-type]
                 found = {"good": good} | activations(model, images, layers)
                 store.write(start, {name: _row(name, found[name]) for name in names})
                 start += len(good)

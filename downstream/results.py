@@ -19,7 +19,8 @@ def _versions() -> dict[str, str]:
     return {"npid-zoo": zoo.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}
 
 
-def _command() -> str:
+def command_line() -> str:
+    """What the user typed, ``python -m npid`` as ``npid``."""
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name  # python -m npid is npid
     return shlex.join([name, *sys.argv[1:]])
@@ -50,7 +51,7 @@ class Results:
     model_sha256: str
     seconds: float
     versions: dict[str, str] = field(default_factory=_versions)
-    command: str = field(default_factory=_command)
+    command: str = field(default_factory=command_line)
     details: dict[str, Any] = field(default_factory=dict)
 
     def append(self, path: str | Path) -> None:

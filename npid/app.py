@@ -6,7 +6,25 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from npid.commands import convert, demo, detect, doctor, export, finetune, info, knn, linear, pretrain, pull, push
+from npid.commands import (
+    convert,
+    demo,
+    detect,
+    doctor,
+    embed,
+    export,
+    finetune,
+    index,
+    info,
+    knn,
+    linear,
+    pretrain,
+    pull,
+    push,
+    report,
+    search,
+    serve,
+)
 from npid.commands import list as list_
 
 
@@ -47,6 +65,11 @@ app.command("pull")(pull.pull)
 app.command("linear")(linear.linear)
 app.command("finetune")(finetune.finetune)
 app.command("detect")(detect.detect)
+app.command("embed")(embed.embed)
+app.command("index")(index.index)
+app.command("search")(search.search)
+app.command("report")(report.report)
+app.command("serve")(serve.serve)
 app.command("list")(list_.list_models)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)

@@ -16,9 +16,9 @@ def open_source(data: str, split: str = "train", *, skip_bad: bool = False) -> S
     """Open one split of a data set.
 
     Args:
-    data: a folder of images, an ImageFolder (``train/`` and ``val/`` or ``test/``), a folder of Hub-style
-        parquet or of WebDataset shards (``*.tar``), Places205 or Places365 as published, or a built-in name
-        (``digits``, ``cifar10``, ``cifar100``, ``stl10``).
+        data: a folder of images, an ImageFolder (``train/`` and ``val/`` or ``test/``), a folder of Hub-style parquet
+            or of WebDataset shards (``*.tar``), Places205 or Places365 as published, or a built-in name (``digits``,
+            ``cifar10``, ``cifar100``, ``stl10``).
         split: ``train`` or ``test``; ``test`` falls back to a validation split where there is no other.
         skip_bad: whether images that cannot be read are left out (their indices stay theirs) instead of an error.
 

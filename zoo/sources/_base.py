@@ -36,6 +36,7 @@ class Source:
     def __init__(self, data: str, split: str) -> None:
         self.data, self.split, self.bad = data, split, set()
         self._decoded: tuple[np.ndarray | None, ...] = ()
+        self._numbers: dict[str, int] = {}
 
     @classmethod
     def detect(cls, data: str) -> bool:
@@ -56,6 +57,16 @@ class Source:
             DataError: naming the image, if it cannot be read.
         """
         raise NotImplementedError
+
+    def stamp(self, index: int) -> bytes:
+        """What tells whether an image has changed, without decoding it: its bytes, or their number."""
+        raise NotImplementedError
+
+    def find(self, key: str) -> int | None:
+        """The index of a key, or None."""
+        if not self._numbers:
+            self._numbers = {self.key(i): i for i in range(len(self))}
+        return self._numbers.get(key)
 
     def manifest(self) -> str:
         """What the digest covers: changes whenever an image is added, removed, renamed or resized."""
@@ -132,6 +143,9 @@ class ArraySource(Source):
 
     def image(self, index: int) -> Image.Image:
         return Image.fromarray(self.images[index])
+
+    def stamp(self, index: int) -> bytes:
+        return self.images[index].tobytes()
 
     def manifest(self) -> str:
         return hashlib.sha256(self.images.tobytes()).hexdigest()

@@ -78,5 +78,8 @@ class Folder(Source):
     def image(self, index: int) -> Image.Image:
         return read(self.root / self.paths[index])
 
+    def stamp(self, index: int) -> bytes:
+        return str((self.root / self.paths[index]).stat().st_size).encode()
+
     def manifest(self) -> str:
         return "\n".join(f"{path} {(self.root / path).stat().st_size}" for path in self.paths)

@@ -98,5 +98,8 @@ class Parquet(Source):
             raise DataError(f"{name}: holds no image bytes; embed the images in the parquet, or skip bad ones")
         return read(content, name)
 
+    def stamp(self, index: int) -> bytes:
+        return self.rows[index].as_py() or b""
+
     def manifest(self) -> str:
         return "\n".join(f"{file.name} {file.stat().st_size}" for file in self.files)

@@ -1,0 +1,155 @@
+"""What each kind of index costs and finds, on a million rows made by perturbing real features.
+
+    python benchmarks/retrieval.py MODEL DATA --work DIR [--rows 1000000] [--noise 0.5] [--kinds binary ivf …]
+
+Row i is the unit vector of f + noise·g: f the features of a random training image, g a random unit vector. Queries are
+the features of test images, which are not among the rows. Times are of one query at a time on one thread, the bare scan
+of the index and the whole search (with re-ranking from the map) turn about. Accuracy is that of the vote of k = 200 of
+`npid knn`, on DATA itself, each kind beside exact search. --work keeps the stores and indices for the next call.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timing import machine, memory
+
+from downstream.knn import votes
+from downstream.retrieval import EmbedSettings, Store, embed, search
+from downstream.retrieval.index import KINDS, build_index, open_index, recall
+from downstream.retrieval.store import ROWS, Manifest
+from downstream.retrieval.writer import writing
+
+_BLOCK, _TIMED = 50_000, 100
+
+
+def perturbed(features: Store, folder: Path, rows: int, noise: float) -> Store:
+    """A store of noisy copies, made once."""
+    random = torch.Generator().manual_seed(0)
+    m = features.manifest
+    fresh = Manifest(model=m.model, model_sha256=m.model_sha256, input=m.input, dim=m.dim, dtype="float32")
+    with writing(folder, fresh) as writer:
+        while (first := writer.manifest.count) < rows:
+            count = min(_BLOCK, rows - first)
+            which = torch.randint(len(features), (count,), generator=random)
+            strange = F.normalize(torch.randn(count, m.dim, generator=random), dim=1)
+            made = F.normalize(features.vectors[which].float() + noise * strange, dim=1)
+            keys = [f"{first + i} of {k}" for i, k in enumerate(which.tolist())]
+            writer.append(made, keys, [0] * count, np.full(count, -1))
+    return Store.open(folder)
+
+
+def timed(store: Store, index, queries: torch.Tensor) -> tuple[float, float]:
+    """Median milliseconds of the bare scan and of the search, one query at a time."""
+    times: list[list[float]] = [[], []]
+    for query in queries.split(1):
+        for seconds, work in zip(
+            times, (lambda q=query: index.candidates(q), lambda q=query: search(store, q, 10, index=index)), strict=True
+        ):
+            began = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(times[0][10:]), 1e3 * statistics.median(times[1][10:])
+
+
+def accuracy(train: Store, test: Store, index=None) -> float:
+    """Top-1 of the vote of 200 neighbours, %."""
+    scores, rows = search(train, test.vectors.float(), 200, index=index)
+    labels = torch.from_numpy(train.labels.astype(np.int64))[rows]
+    found = votes(scores, labels, 0.07, len(train.classes)).argmax(1)
+    return 100 * (found == torch.from_numpy(test.labels.astype(np.int64))).float().mean().item()
+
+
+def touched(folder: str, kind: str, query: int) -> None:
+    """In a process of its own, none of the rows in the page cache: how much of the map a first search brings in."""
+    store = Store.open(folder)
+    with open(store.folder / ROWS, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    vector = F.normalize(torch.randn(1, store.dim, generator=torch.Generator().manual_seed(query)), dim=1)
+    before = memory()[0]
+    index = open_index(store, kind)
+    loaded = memory()[0] - before
+    began = time.perf_counter()
+    search(store, vector, 10, index=index)
+    seconds = time.perf_counter() - began
+    kilobytes = resident(ROWS)
+    print(
+        f"{kind}: the index takes {loaded / 1e6:.0f} MB; a first search re-ranks {index.about.candidates} rows, "
+        f"and has {kilobytes:,} KiB of the {os.path.getsize(store.folder / ROWS) // 1024:,} KiB of rows in memory "
+        f"({1e3 * seconds:.0f} ms with a cold disk)"
+    )
+
+
+def resident(name: str) -> int:
+    """KiB of this process's maps of a file that are in memory (Linux)."""
+    total, inside = 0, False
+    with open("/proc/self/smaps") as file:
+        for line in file:
+            first = line.split()[0]
+            if "-" in first and not first.endswith(":"):
+                inside = line.rstrip().endswith("/" + name)
+            elif inside and first == "Rss:":
+                total += int(line.split()[1])
+    return total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("data", nargs="?")
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--noise", type=float, default=0.5)
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS))
+    parser.add_argument("--touched", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.touched:
+        return touched(asked.model, asked.touched, 0)
+    import faiss
+
+    print(machine("faiss-cpu"))
+    train, test = (
+        embed(asked.model, asked.data, asked.work / split, EmbedSettings(split=split)) for split in ("train", "test")
+    )
+    store = perturbed(train, asked.work / f"rows-{asked.rows}-{asked.noise}", asked.rows, asked.noise)
+    queries = test.vectors[:: max(1, len(test) // 500)].float()
+    began = time.perf_counter()
+    truth = search(store, queries, 10)[1]
+    exact = 1e3 * (time.perf_counter() - began) / len(queries)
+    print(f"{len(store):,} rows, noise {asked.noise}; exact search {exact:.1f} ms a query, {len(queries)} at once\n")
+    print("| kind | index | MB per million | candidates, probes | recall@10 bare | re-ranked | scan, ms | search, ms |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|")
+    for kind in asked.kinds:
+        if kind not in [path.name for path in (store.folder / "index").glob("*")]:
+            build_index(store, kind)
+        index = open_index(store, kind)
+        about = index.about
+        bare = recall(index.candidates(queries)[1][:, :10], truth)
+        ranked = recall(search(store, queries, 10, index=index)[1], truth)
+        faiss.omp_set_num_threads(1)
+        scan, whole = timed(store, index, queries[:_TIMED])
+        faiss.omp_set_num_threads(torch.get_num_threads())
+        print(
+            f"| {kind} | {about.factory} | {about.bytes_per_million / 1e6:.1f} | {about.candidates}, {about.probes} | "
+            f"{bare:.3f} | {ranked:.3f} | {scan:.2f} | {whole:.2f} |",
+            flush=True,
+        )
+    print(f"\n{asked.data}: vote of 200, top-1 exact {accuracy(train, test):.2f} %", end="")
+    for kind in asked.kinds:
+        build_index(train, kind)
+        print(f", {kind} {accuracy(train, test, open_index(train, kind)):.2f} %", end="", flush=True)
+    print("\n")
+    for kind in asked.kinds:
+        command = [sys.executable, __file__, str(store.folder), "--touched", kind]
+        subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()

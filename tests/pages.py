@@ -1,0 +1,75 @@
+"""Stores and results for the tests of pages, and a reader of HTML that minds its tags."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from downstream.results import Results
+from downstream.retrieval.store import Manifest, Part
+from downstream.retrieval.writer import writing
+from zoo.sources import open_source
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Html(HTMLParser):
+    """Tags with their attributes and all text; raises where tags do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open, self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open and self._open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] == "script":
+            self.scripts.append(data)
+        elif self._open and self._open[-1] != "style":
+            self.text += data
+
+
+def clusters(folder: Path, count: int, *, classes: list[str] | None = None, dim: int = 16, seed: int = 0) -> Path:
+    """A store of unit vectors about ten centres, which are the classes; the images are digits of that class."""
+    digits = open_source("digits")
+    assert digits.labels is not None
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 10, count)
+    vectors = draw.normal(size=(10, dim))[labels] + 0.8 * draw.normal(size=(count, dim))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    of_class = [np.flatnonzero(digits.labels == c) for c in range(10)]
+    keys = [digits.key(int(draw.choice(of_class[label]))) for label in labels]
+    manifest = Manifest(
+        model="nowhere",
+        model_sha256="0" * 64,
+        input={},
+        dim=dim,
+        dtype="float32",
+        classes=classes or list("0123456789"),
+        parts=[Part(data="digits", split="train", digest=digits.digest, first=0)],
+    )
+    with writing(folder, manifest) as writer:
+        writer.append(torch.from_numpy(vectors).float(), keys, [0] * count, labels.astype(np.int32))
+    return folder
+
+
+def results(task: str, metrics: dict[str, float], **more) -> Results:
+    """One task's outcome."""
+    given = {"data": "cifar10", "split_sizes": {"train": 8, "test": 4}, "settings": {"k": 5}, "model_sha256": "ab" * 32}
+    return Results(**{"task": task, "metrics": metrics, "seconds": 1.5, **given, **more})
