@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 import zoo
 from downstream import scoring
+from downstream.classifier import Classifier
 from downstream.features import Progress, batches
 from downstream.results import Results
 from downstream.splits import labelled
@@ -37,6 +38,7 @@ class Settings:
         seeds: how many runs per part, each with a subset of its own.
         scratch: whether the same network from random weights is trained too.
         epochs, batch: of training.
+        layers: whose maps the classifier sees, side by side; none for what the projection saw.
         least_steps: where the epochs give fewer steps, there are more epochs (the drops move with them).
         lr: of the backbone.
         head_lr: how many times that the new classifier learns with.
@@ -54,6 +56,7 @@ class Settings:
     scratch: bool = True
     epochs: int = 70
     batch: int = 256
+    layers: tuple[str, ...] = ()
     least_steps: int = 0
     lr: float = 0.01
     head_lr: float = 1.0
@@ -90,6 +93,22 @@ PRESETS.register("paper")(Settings())
 # small images and few of them: small batches, and no fewer than 1 500 steps for the smallest part either
 PRESETS.register("small")(
     Settings(epochs=30, batch=64, least_steps=1500, lr=0.02, head_lr=5.0, drops=(18, 26), weight_decay=5e-4)
+)
+# a handful of labels a class: the classifier sees several layers, and little is drawn at random
+PRESETS.register("few")(
+    Settings(
+        labels=("1", "5", "10"),
+        seeds=3,
+        epochs=10,
+        batch=64,
+        layers=("res3", "res4", "res5"),
+        least_steps=60,
+        lr=0.02,
+        drops=(6, 9),
+        weight_decay=5e-4,
+        scale=(0.8, 1.0),
+        flip=0.0,
+    )
 )
 
 
@@ -167,8 +186,8 @@ def fit(
     how: Settings,
     seed: int,
     progress: Progress | None = None,
-) -> Backbone:
-    """Train a network, its projection replaced by a classifier, on some images of a source.
+) -> Classifier:
+    """Train a network and a classifier on it, on some images of a source.
 
     Args:
         network: is changed: every weight of it learns, BatchNorm statistics too.
@@ -179,16 +198,16 @@ def fit(
         progress: is called with the number of images of each step.
 
     Returns:
-        The network in eval mode; it gives B×C logits.
+        The two in eval mode.
     """
     labels, classes = source.require_labels()
     device, spec = torch.device(how.device), network.input
     autocast = _autocast(network, device)
     torch.manual_seed(seed)
-    network.set_submodule(network.projection, nn.Linear(network.feature_dim, len(classes)))
-    network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    head = list(network.get_submodule(network.projection).parameters())
-    trunk = [p for p in network.parameters() if all(p is not other for other in head)]
+    model = Classifier(network, len(classes), how.layers)
+    model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    head = list(model.head.parameters())
+    trunk = [p for p in model.parameters() if all(p is not other for other in head)]
     groups: list[dict[str, Any]] = [{"params": trunk, "times": 1.0}, {"params": head, "times": how.head_lr}]
     solver = torch.optim.SGD(groups, lr=how.lr, momentum=how.momentum, weight_decay=how.weight_decay, fused=True)
     crop = Augmentation(size=spec.size, scale=how.scale, flip=how.flip, jitter=0.0, grayscale=0.0)
@@ -201,13 +220,13 @@ def fit(
             if len(at) < 2:  # the others were bad and skipped; BatchNorm needs two
                 continue
             with autocast:
-                logits = network(images)
+                logits = model(images)
             solver.zero_grad(set_to_none=True)
             F.cross_entropy(logits.float(), answer[at]).backward()
             solver.step()
             if progress is not None:
                 progress(len(at))
-    return network.eval()
+    return model.eval()
 
 
 def _schedule(how: Settings, images: int, seed: int) -> Iterator[tuple[int, int, Tensor]]:
@@ -226,12 +245,12 @@ def images_to_train(how: Settings, sizes: list[int]) -> int:
 
 
 @torch.no_grad()
-def score(network: Backbone, source: Source, how: Settings) -> dict[str, Any]:
-    """What :func:`downstream.scoring.score` says of a network of :func:`fit`, on the images that can be read."""
+def score(model: Classifier, source: Source, how: Settings) -> dict[str, Any]:
+    """What :func:`downstream.scoring.score` says of a model of :func:`fit`, on the images that can be read."""
     labels, classes = source.require_labels()
     logits, goods = [], []
-    for images, good in batches(network, source, batch=256, device=how.device, workers=how.workers):
-        logits.append(network(images).float().cpu())
+    for images, good in batches(model.backbone, source, batch=256, device=how.device, workers=how.workers):
+        logits.append(model(images).float().cpu())
         goods.append(good)
     kept = torch.cat(goods)
     if not kept.any():
@@ -267,7 +286,9 @@ def run(
     settings.check()
     train, test = labelled(data, skip_bad=settings.skip_bad)
     folder = zoo.locate(model)
-    zoo.load(folder)
+    known = zoo.load(folder)
+    if unknown := [name for name in settings.layers if name not in known.layers]:
+        raise SettingsError(f"{known.arch} has no layer {', '.join(unknown)}; it has {', '.join(known.layers)}")
     seeds = range(settings.seed, settings.seed + settings.seeds)
     parts = {(amount, seed): subset(train, amount, seed) for amount in settings.labels for seed in seeds}
     if lists is not None:
@@ -284,8 +305,8 @@ def run(
                 if init == "scratch":
                     torch.manual_seed(seed)
                     network = zoo.create(network.arch, dim=network.dim, stem=network.stem, input=network.input)
-                fit(network, train, parts[amount, seed], settings, seed, progress)
-                runs.append(score(network, test, settings))
+                fitted = fit(network, train, parts[amount, seed], settings, seed, progress)
+                runs.append(score(fitted, test, settings))
             name = f"{init}/{Path(amount).name}"
             details[name] = runs
             metrics |= scoring.over_seeds(name, runs)

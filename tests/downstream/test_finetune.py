@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 import zoo
 from downstream import finetune as task
+from downstream.classifier import Classifier
 from zoo import DataError, SettingsError
 from zoo.sources import open_source
 
@@ -71,13 +72,15 @@ def test_every_weight_learns_and_the_head_at_its_own_rate(model):
     before = zoo.load(model)
     frozen = {name: t.clone() for name, t in before.state_dict().items()}
     after = task.fit(before, source, task.subset(source, "5", 0), replace(QUICK, lr=1e-9, head_lr=1e7), 0)
-    moved = {n: (after.state_dict()[n] - t).abs().max() for n, t in frozen.items() if not n.startswith("fc")}
+    moved = {n: (after.backbone.state_dict()[n] - t).abs().max() for n, t in frozen.items() if not n.startswith("fc")}
     assert max(v.item() for n, v in moved.items() if "weight" in n) < 1e-6
     torch.manual_seed(0)
-    fresh = torch.nn.Linear(after.feature_dim, 10)
-    assert (after.fc.weight - fresh.weight).abs().max() > 1e-3
+    fresh = torch.nn.Linear(after.backbone.feature_dim, 10)
+    assert after.head is after.backbone.fc and (after.head.weight - fresh.weight).abs().max() > 1e-3
     after = task.fit(zoo.load(model), source, task.subset(source, "5", 0), replace(QUICK, lr=0.1), 0)
-    assert all(not torch.equal(after.state_dict()[n], t) for n, t in frozen.items() if n.endswith("conv1.weight"))
+    assert all(
+        not torch.equal(after.backbone.state_dict()[n], t) for n, t in frozen.items() if n.endswith("conv1.weight")
+    )
 
 
 def test_the_schedule_drops_where_the_paper_says():
@@ -95,7 +98,7 @@ def test_few_labels_are_learned_and_scored_against_the_plain_way(model):
     network = task.fit(zoo.load(model), source, task.subset(source, "20", 0), how, 0)
     scores = task.score(network, test, how)
     with torch.no_grad():
-        x = torch.stack([network.preprocess()(test.image(i)) for i in range(len(test))])
+        x = torch.stack([network.backbone.preprocess()(test.image(i)) for i in range(len(test))])
         logits = network(x).numpy()
     found = logits.argmax(1)
     assert scores["top1"] == pytest.approx((found == test.labels).mean(), abs=0.006)
@@ -140,3 +143,21 @@ def test_the_command_prints_a_table_and_draws(model, tmp_path):
     result = CliRunner().invoke(app, ["finetune", str(model), "digits", *asked])
     assert result.exit_code == 0, result.output
     assert "scratch" in result.output and "±" in result.output and plot.stat().st_size > 5000 and metrics.exists()
+
+
+@torch.no_grad()
+def test_a_classifier_over_layers_sees_their_pooled_maps_side_by_side():
+    backbone = zoo.create("resnet10").eval()
+    classifier = Classifier(backbone, 7, ("res3", "res5")).eval()
+    torch.nn.init.normal_(classifier.head.weight)
+    x = torch.randn(2, 3, 32, 32)
+    maps = backbone.features(x)
+    fourths = maps["res3"].unflatten(3, (4, 2)).unflatten(2, (4, 2)).mean((3, 5))  # 8×8 to 4×4
+    columns = torch.cat([fourths.flatten(1), maps["res5"].flatten(1)], 1)
+    columns *= (1 + classifier.norm.eps) ** -0.5  # no statistics were seen yet
+    assert torch.allclose(classifier(x), columns @ classifier.head.weight.T + classifier.head.bias, atol=1e-4)
+
+
+def test_an_unknown_layer_is_named(model):
+    with pytest.raises(SettingsError, match="has no layer res9; it has conv1"):
+        task.run(model, "digits", replace(QUICK, layers=("res9",)))
