@@ -31,7 +31,7 @@ class Settings:
 
     solver: str = "lbfgs"
     layers: tuple[str, ...] = ()
-    sweep: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    sweep: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     iterations: int = 100
     epochs: int = 28
     batch: int = 256
