@@ -80,7 +80,8 @@ class Settings:
 
     def of_length(self, epochs: int) -> "Settings":
         """The same with another number of epochs; the drops keep their share of it."""
-        return replace(self, epochs=epochs, drops=tuple(round(drop * epochs / self.epochs) for drop in self.drops))
+        drops = tuple(max(1, round(drop * epochs / self.epochs)) for drop in self.drops)
+        return replace(self, epochs=epochs, drops=drops)
 
 
 PRESETS: Registry[Settings] = Registry("linear preset")
