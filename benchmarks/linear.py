@@ -1,11 +1,11 @@
 """What probing all layers costs beside the frozen forward pass, and what kept features save.
 
-    python benchmarks/linear.py MODEL DATA [--rounds 3] [--tasks] [--scikit-learn LAYER]
+    python benchmarks/linear.py MODEL DATA [--rounds 3] [--tasks knn svm pooled all] [--scikit-learn LAYER]
 
 Extraction: all layers of both splits, pooled and written to an empty cache, against the forward pass alone over the
-same images. With --tasks whole tasks from the command line's point of view, the first time and again: everything from
-opening the data to the scores. With --scikit-learn the probe of one layer and scikit-learn's logistic regression on the
-same frozen features, for each penalty.
+same images. With --tasks whole tasks instead, the first time and again: everything from opening the data to the scores.
+With --scikit-learn instead the probe of one layer and scikit-learn's logistic regression on the same frozen features,
+for each penalty.
 """
 
 import argparse
@@ -60,18 +60,18 @@ def extraction(model: str, data: str, rounds: int) -> None:
     print(f"all layers, the first time against again: {ratio(times, 'all layers', 'all layers again'):,.0f}")
 
 
-def tasks(model: str, data: str, rounds: int) -> None:
+def tasks(model: str, data: str, rounds: int, names: list[str]) -> None:
     def probes(*layers: str) -> Callable[[], object]:
         return lambda: linear.run(model, data, linear.Settings(layers=layers))
 
     cases: dict[str, Callable[[], object]] = {
         "knn": lambda: knn.run(model, data, knn.Settings()),
-        "linear --preset svm": lambda: linear.run(model, data, linear.PRESETS["svm"]),
-        "linear --layers pooled": probes("pooled"),
-        "linear, all layers": probes(),
+        "svm": lambda: linear.run(model, data, linear.PRESETS["svm"]),
+        "pooled": probes("pooled"),
+        "all": probes(),
     }
     print("\n| task | first, s | again, s | first by again |\n|---|--:|--:|--:|")
-    for name, work in cases.items():
+    for name, work in ((name, cases[name]) for name in names):
         seconds = []
         for _ in range(rounds):
             shutil.rmtree(os.path.join(os.environ["NPID_CACHE"], "features"), ignore_errors=True)
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("data")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tasks", action="store_true")
+    parser.add_argument("--tasks", nargs="+", choices=("knn", "svm", "pooled", "all"))
     parser.add_argument("--scikit-learn", metavar="LAYER")
     asked = parser.parse_args()
     print(machine("scikit-learn"))
@@ -112,9 +112,9 @@ def main() -> None:
         os.environ["NPID_CACHE"] = folder
         if asked.scikit_learn:
             return against_sklearn(asked.model, asked.data, asked.scikit_learn)
-        extraction(asked.model, asked.data, asked.rounds)
         if asked.tasks:
-            tasks(asked.model, asked.data, asked.rounds)
+            return tasks(asked.model, asked.data, asked.rounds, asked.tasks)
+        extraction(asked.model, asked.data, asked.rounds)
 
 
 if __name__ == "__main__":

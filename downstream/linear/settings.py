@@ -31,7 +31,7 @@ class Settings:
 
     solver: str = "lbfgs"
     layers: tuple[str, ...] = ()
-    sweep: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    sweep: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     iterations: int = 100
     epochs: int = 28
     batch: int = 256
@@ -80,7 +80,8 @@ class Settings:
 
     def of_length(self, epochs: int) -> "Settings":
         """The same with another number of epochs; the drops keep their share of it."""
-        return replace(self, epochs=epochs, drops=tuple(round(drop * epochs / self.epochs) for drop in self.drops))
+        drops = tuple(max(1, round(drop * epochs / self.epochs)) for drop in self.drops)
+        return replace(self, epochs=epochs, drops=drops)
 
 
 PRESETS: Registry[Settings] = Registry("linear preset")
