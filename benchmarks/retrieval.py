@@ -3,10 +3,11 @@
     python benchmarks/retrieval.py MODEL DATA --work DIR [--rows 1000000] [--noise 0.5] [--kinds binary ivf …]
 
 Row i is the unit vector of f + noise·g: f the features of a random training image, g a random unit vector. Queries are
-made in the same way and are not among the rows (recall), or are the features of test images (recall "of test"): these lie further
-from every row, and all copies of an image are about as near, so that the exact ten are harder to tell. Times are of one query at a time on one thread, the bare scan
-of the index and the whole search (with re-ranking from the map) turn about. Accuracy is that of the vote of k = 200 of
-`npid knn`, on DATA itself, each kind beside exact search. --work keeps the stores and indices for the next call.
+made in the same way and are not among the rows; or they are the features of test images (the column "of test"): these
+lie further from every row, and the copies of an image are all about as near, so that the exact ten are harder to tell.
+Times are of one query at a time on one thread, the bare scan of the index and the whole search (with re-ranking from
+the map) turn about. Accuracy is that of the vote of k = 200 of `npid knn`, on DATA itself, each kind beside exact
+search. --work keeps the stores and indices for the next call.
 """
 
 import argparse
@@ -133,7 +134,8 @@ def main() -> None:
     far = search(store, others, 10)[1]
     print(f"{len(store):,} rows, noise {asked.noise}; exact search {exact:.1f} ms a query, {len(queries)} at once\n")
     print(
-        "| kind | index | MB per million | candidates, probes | recall@10 bare | re-ranked | of test | scan, ms | search, ms |"
+        "| kind | index | MB per million | candidates, probes | recall@10 bare | re-ranked | of test "
+        "| scan, ms | search, ms |"
     )
     print("|---|---|--:|--:|--:|--:|--:|--:|--:|")
     for kind in asked.kinds:
