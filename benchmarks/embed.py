@@ -37,6 +37,7 @@ def main() -> None:
     asked = parser.parse_args()
     print(machine())
     model, source = zoo.load(asked.model), open_source(asked.data)
+    source.array()  # what is small is decoded once, for all tasks
     settings = EmbedSettings(workers=asked.workers)
     index = np.arange(min(len(source), asked.images))
     read = partial(batches, model, source, batch=settings.batch, device="cpu", workers=asked.workers, index=index)

@@ -58,7 +58,8 @@ def _shaped(
     shape: v2.Transform, size: int, source: Source, index: np.ndarray, batch: int, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """B×3×S×S uint8 and B bool: from memory where the images lie there, else from files, decoded in advance."""
-    array = source.array() if 2 * len(index) > len(source) else None  # it decodes all of them
+    all_at_once = source.decoded or 2 * len(index) > len(source)  # for few images the others are not decoded too
+    array = source.array() if all_at_once else None
     if array is not None:
         bad = np.isin(index, list(source.bad))
         for start in range(0, len(index), batch):

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from downstream.features import Progress
 from downstream.knn import nearest
+from downstream.retrieval.search import rerank
 from downstream.retrieval.store import Store
 from zoo import DataError, SettingsError
 from zoo.files import new_folder
@@ -212,11 +213,7 @@ def _measure(store: Store, index: Any, kind: str, random: np.random.Generator) -
     best: dict[str, Any] = {}
     for probes, count in _settings(KINDS[kind], len(store)):
         rows = _without(_propose(index, kind, queries, count + 1, probes)[1], own)
-        scores = torch.stack(
-            [store.take(np.maximum(some.numpy(), 0)) @ query for some, query in zip(rows, queries, strict=True)]
-        )
-        ranked = rows.gather(1, scores.masked_fill_(rows < 0, -torch.inf).topk(AT, dim=1).indices)
-        after, before = recall(ranked, truth), recall(rows[:, :AT], truth)
+        after, before = recall(rerank(store, queries, rows, AT)[1], truth), recall(rows[:, :AT], truth)
         if not best or after > best["recall"] + 1e-3:
             best = {
                 "probes": probes,

@@ -17,7 +17,7 @@ from downstream.retrieval.search import Candidates, search
 from downstream.retrieval.store import Store
 from zoo import Backbone, DataError, ModelError
 from zoo.images import read
-from zoo.sources import open_source
+from zoo.sources import Source, open_source
 from zoo.weights import WEIGHTS, sha256
 
 
@@ -28,19 +28,19 @@ class Queries:
         names: Q names, as they are shown.
         vectors: Q×D.
         own: Q rows of the store that are the queries themselves, −1 where they are not in it.
-        pictures: Q ways to get at the images.
+        source: where the images are, for a folder of them.
     """
 
     names: list[str]
     vectors: Tensor
     own: list[int]
-    folder: Path | None = None
+    source: Source | None = None
 
     def image(self, number: int, pictures: Pictures) -> Image.Image:
         """The picture of a query."""
         if self.own[number] >= 0:
             return pictures.image(self.own[number])
-        return read(self.folder / self.names[number] if self.folder else self.names[number])
+        return self.source.image(number) if self.source else read(self.names[number])
 
 
 def model_of(store: Store, model: str | Path | None = None) -> Backbone:
@@ -76,7 +76,7 @@ def queries_of(store: Store, query: str, *, model: str | None = None, device: st
         source = open_source(query)
         vectors, _ = embeddings(model_of(store, model), source, device=device, workers=workers)
         names = [source.key(i) for i in range(len(source))]
-        return Queries(names=names, vectors=vectors, own=[-1] * len(names), folder=getattr(source, "root", path))
+        return Queries(names=names, vectors=vectors, own=[-1] * len(names), source=source)
     if path.is_file():
         return Queries(names=[query], vectors=embed_image(model_of(store, model), read(path), device), own=[-1])
     row = store.keys.find(query)

@@ -10,6 +10,8 @@ from downstream.knn import nearest
 from downstream.retrieval.store import Store
 from zoo import SettingsError
 
+_TAKEN = 1 << 16  # rows in memory at a time while re-ranking
+
 
 class Candidates(Protocol):
     """What an index does: guess the nearest rows."""
@@ -25,7 +27,7 @@ def search(
     *,
     index: Candidates | None = None,
     candidates: int | None = None,
-    rerank: bool = True,
+    exactly: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """The nearest rows of each query, by their dot products.
 
@@ -37,7 +39,7 @@ def search(
         top: how many.
         index: see :func:`downstream.retrieval.index.open_index`.
         candidates: how many an index proposes; by default as many as were found to be enough when it was built.
-        rerank: whether candidates are compared exactly; otherwise the index has the last word.
+        exactly: whether candidates are compared exactly; otherwise the index has the last word.
 
     Returns:
         Q×top scores (fp32, falling) and Q×top row numbers, −1 (and a score of −inf) where an index found fewer.
@@ -52,13 +54,19 @@ def search(
     if index is None:
         return nearest(store.vectors, queries, top)
     scores, rows = index.candidates(queries, candidates, top)
-    if rerank:
-        return _rerank(store, queries, rows, top)
+    if exactly:
+        return rerank(store, queries, rows, top)
     return scores[:, :top], rows[:, :top]
 
 
-def _rerank(store: Store, queries: Tensor, rows: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    found = store.take(np.maximum(rows.numpy(), 0)).view(*rows.shape, store.dim)
-    scores = torch.bmm(found, queries.float()[:, :, None])[:, :, 0].masked_fill_(rows < 0, -torch.inf)
-    scores, order = scores.topk(top, dim=1)
-    return scores, rows.gather(1, order)
+def rerank(store: Store, queries: Tensor, rows: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """Candidates (Q×C row numbers, −1 for none) in the order of their exact products: the first ``top`` of them."""
+    found = []
+    some = max(1, _TAKEN // rows.shape[1])
+    for query, at in zip(queries.float().split(some), rows.split(some), strict=True):
+        vectors = store.take(np.maximum(at.numpy(), 0)).view(*at.shape, store.dim)
+        scores = torch.bmm(vectors, query[:, :, None])[:, :, 0].masked_fill_(at < 0, -torch.inf)
+        scores, order = scores.topk(top, dim=1)
+        found.append((scores, at.gather(1, order)))
+    scores, rows = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return scores, rows

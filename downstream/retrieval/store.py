@@ -154,11 +154,12 @@ class Keys(Sequence[str]):
 
     def find(self, key: str) -> int | None:
         """The first row of that key, or None. Scans the bytes; no table of a million strings is built."""
-        wanted, at = key.encode(), -1
-        while wanted and (at := self.bytes.find(wanted, at + 1)) >= 0:
+        wanted, at = key.encode(), 0
+        while wanted and (at := self.bytes.find(wanted, at)) >= 0:
             row = int(np.searchsorted(self.ends, at, side="right"))
             if self[row] == key:
                 return row
+            at = int(self.ends[row])  # a key that is found within another is sought on from the next
         return None
 
 

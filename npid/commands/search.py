@@ -52,8 +52,8 @@ def search(
             results = found.find_duplicates(store, threshold, count.add)
         columns = ("group", "key", "label")
         lines = [(n, i["key"], i["label"] or "") for n, r in enumerate(results, 1) for i in r.images]
-    what = "neighbours" if queries else f"groups of images with cosines from {threshold}"
-    table(f"{store.folder}: {what} ({len(results)} {'queries' if queries else 'groups'})", columns, lines[:_SHOWN])
+    what = "nearest images" if queries else f"{len(results)} groups of images with cosines from {threshold}"
+    table(f"{store.folder}: {what}", columns, lines[:_SHOWN])
     if len(lines) > _SHOWN:
         typer.echo(f"and {len(lines) - _SHOWN} lines more; --json FILE writes them all")
     if json is not None:

@@ -29,7 +29,7 @@ def store(tmp_path_factory):
     return make(tmp_path_factory.mktemp("i") / "s", clustered(4000))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_each_kind_finds_the_exact_neighbours_and_says_how_well(store, kind):
     about = build_index(store, kind)
     queries = clustered(200, seed=0)[:64] + 0.02
@@ -41,7 +41,7 @@ def test_each_kind_finds_the_exact_neighbours_and_says_how_well(store, kind):
     exact = (queries[:, None] * store.vectors[rows]).sum(2)
     torch.testing.assert_close(scores, exact)
     assert (scores.diff(dim=1) <= 0).all()
-    plain = search(store, queries, 10, index=index, rerank=False)
+    plain = search(store, queries, 10, index=index, exactly=False)
     assert abs(recall(plain[1], truth) - about.recall_without) < 0.1 and recall(plain[1], truth) <= found
     assert kind in indices(store) and (store.folder / "index" / kind / INDEX).stat().st_size > 0
     size = {"flat": 256, "sq8": 64, "binary": 16, "ivf": 16 + 8, "hnsw": 64 + 100}[kind]  # bytes a row, without tables
@@ -126,10 +126,10 @@ print(resident(ROWS))
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/smaps"), reason="needs Linux's /proc")
 def test_a_first_search_reads_only_the_rows_that_it_re_ranks(tmp_path):
-    store = make(tmp_path / "s", clustered(40_000))
+    store = make(tmp_path / "s", clustered(20_000))
     build_index(store, "binary")
     del store
     out = subprocess.run([sys.executable, "-c", FIRST, tmp_path / "s"], capture_output=True, text=True, check=True)
     whole = (tmp_path / "s" / ROWS).stat().st_size // 1024
-    assert 0 < int(out.stdout) <= 21 * 4 * 2 < whole / 50  # a row may lie across two pages
+    assert 0 < int(out.stdout) <= 21 * 4 * 2 < whole / 20  # a row may lie across two pages
     assert Store.open(tmp_path / "s").digest

@@ -143,7 +143,7 @@ def test_another_model_another_type_and_another_writer_are_refused(tmp_path, mod
 
 KILLED = """
 import sys, os, signal
-
+from downstream import retrieval
 module = sys.modules["downstream.retrieval.embed"]
 module._BLOCK = 64
 writer, left = sys.modules["downstream.retrieval.writer"], [int(sys.argv[3])]

@@ -83,6 +83,11 @@ class Source:
             self._decoded = (self._decode(),)
         return self._decoded[0]
 
+    @property
+    def decoded(self) -> bool:
+        """Whether :meth:`array` would answer at once."""
+        return bool(self._decoded)
+
     def _decode(self) -> np.ndarray | None:
         first = next(image for image in map(self._try, range(len(self))) if image is not None)
         width, height = first.size
@@ -152,6 +157,10 @@ class ArraySource(Source):
 
     def array(self) -> np.ndarray | None:
         return self.images
+
+    @property
+    def decoded(self) -> bool:
+        return True
 
 
 SOURCES: Registry[type[Source]] = Registry("data source")
