@@ -39,6 +39,15 @@ def _norms(root: nn.Module) -> Iterator[tuple[nn.Module, str, nn.BatchNorm2d]]:
                 yield parent, name, child
 
 
+def _prune(root: nn.Module, keep: set[int]) -> None:
+    """Put identities in the places of all modules but those whose ``id`` is in ``keep``, and what holds them."""
+    for name, child in list(root.named_children()):
+        if not any(id(module) in keep for module in child.modules()):
+            setattr(root, name, nn.Identity())
+        elif id(child) not in keep:
+            _prune(child, keep)
+
+
 def _set_norm(root: nn.Module, norm: str, frozen: set[int]) -> None:
     """Put a detectron2 norm in the place of every BatchNorm2d; those whose ``id`` is in ``frozen`` become FrozenBN."""
     for parent, name, old in _norms(root):
@@ -87,9 +96,7 @@ class NpidBackbone(Backbone):
         kept = stages[: 1 + max(net.layers.index(name) for name in layers)]
         keep = {id(module) for stage in kept for part in stage for module in part.modules()}
         still = [part for stage in kept[:freeze_at] for part in stage]
-        for name, child in list(net.named_children()):
-            if not any(id(module) in keep for module in child.modules()):
-                setattr(net, name, nn.Identity())
+        _prune(net, keep)
         for part in still:
             part.requires_grad_(False)
         _set_norm(net, norm, {id(module) for part in still for module in part.modules()})

@@ -60,13 +60,19 @@ def _small(arch: str) -> str:
     return f"small_{arch}" if (CONFIGS / f"small_{arch}.yaml").is_file() else "small_c4"
 
 
-def configure(model: str | Path, settings: Settings, run: Path | None = None) -> Any:
+def _earlier(out: Path, settings: Settings) -> Path | None:
+    """The config of the run in the folder, where that run goes on or is scored."""
+    again = settings.resume or settings.eval_only
+    return out / CONFIG if again and (out / CONFIG).is_file() else None
+
+
+def configure(model: str | Path, settings: Settings, out: Path) -> Any:
     """The detectron2 config of a run, not frozen, with the data sets that its file names.
 
     Args:
         model: a model directory or a Hub repository.
         settings: of the task.
-        run: a folder whose config.yaml stands in for the default.
+        out: the run folder; the config of a run that goes on stands in for the default.
 
     Raises:
         SettingsError, ModelError: what is wrong with each.
@@ -78,8 +84,7 @@ def configure(model: str | Path, settings: Settings, run: Path | None = None) ->
     arch = read_config(folder)["arch"]
     cfg = get_cfg()
     add_npid_config(cfg)
-    known = run / CONFIG if run is not None and (run / CONFIG).is_file() else _small(arch)
-    path = config_file(settings.config_file or str(known))
+    path = config_file(settings.config_file or str(_earlier(out, settings) or _small(arch)))
     try:
         cfg.merge_from_file(str(path))
     except (KeyError, ValueError, AssertionError, yaml.YAMLError) as error:
@@ -91,6 +96,8 @@ def configure(model: str | Path, settings: Settings, run: Path | None = None) ->
         cfg.merge_from_list(list(settings.options))
     except (KeyError, ValueError, AssertionError, AttributeError, SyntaxError) as error:
         raise SettingsError(f"{' '.join(settings.options)}: {error}") from error
+    if cfg.MODEL.WEIGHTS != str(folder):
+        raise SettingsError(f"MODEL.WEIGHTS is {cfg.MODEL.WEIGHTS}, but MODEL is {folder}; leave the option out")
     if settings.scratch:
         cfg.MODEL.WEIGHTS = ""
     cfg.MODEL.DEVICE, cfg.SEED = settings.device, settings.seed
@@ -134,14 +141,16 @@ def _same_run(out: Path, config: str, data: dict[str, Any], *, network_only: boo
         )
 
 
-def _check_run(out: Path, settings: Settings) -> bool:
-    """Whether there is a run in the folder to go on with or score."""
+def _check_run(out: Path, settings: Settings) -> None:
+    """
+    Raises:
+        RunError: if there is a run in the folder and none was asked for, or the other way round.
+    """
     begun = (out / _STATE).is_file()
     if begun and not (settings.resume or settings.eval_only):
         raise RunError(f"{out} already holds a run; go on with --resume, score it with --eval-only, or choose another")
     if settings.eval_only and not begun:
         raise RunError(f"{out} holds no checkpoint to score; train first")
-    return begun
 
 
 @contextmanager
@@ -215,8 +224,8 @@ def run(
         SettingsError, DataError, ModelError, RunError: what is wrong with each.
     """
     began, out = time.monotonic(), Path(out)
-    begun = _check_run(out, settings)
-    cfg = configure(model, settings, out if begun else None)
+    _check_run(out, settings)
+    cfg = configure(model, settings, out)
     train, test = folders.read(data, cfg.DATASETS.TRAIN, cfg.DATASETS.TEST)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.OUTPUT_DIR = len(train.classes), str(out)
     text = cfg.dump()
@@ -226,7 +235,7 @@ def run(
         "test": len(test.records),
         "digest": folders.digest(train, test),
     }
-    if begun:
+    if _earlier(out, settings) is not None:
         _same_run(out, text, about, network_only=settings.eval_only)
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (_TRAIN,), (_TEST,)
     cfg.freeze()

@@ -1,12 +1,18 @@
 """VOC folders and COCO JSON: what is read, and every fault in them, each with its file. No detectron2 needed."""
 
+import dataclasses
 import json
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from downstream.detection import data
 from downstream.detection import voc as voc_format
+from downstream.detection.pictures import draw
+from downstream.detection.records import Box
+from downstream.detection.scores import Detections
 from zoo import DataError
 
 BOX = "<bndbox><xmin>3</xmin><ymin>3</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>"
@@ -156,6 +162,18 @@ def test_the_digest_tells_another_box_and_nothing_else(voc):
     assert data.digest(*data.read(voc)) == before
     (voc / "Annotations" / "shape 0.xml").write_text(thing())
     assert data.digest(*data.read(voc)) != before
+
+
+def test_a_picture_has_the_truth_on_the_left_and_confident_detections_on_the_right(voc, tmp_path):
+    train, _ = data.read(voc)
+    record = dataclasses.replace(train.records[0], boxes=[Box(4, 4, 20, 20, 0)])
+    found = Detections(np.array([[30, 30, 50, 40], [2, 2, 9, 9]]), np.array([0.9, 0.4]), np.array([1, 1]))
+    draw(record, found, ["a", "b"], tmp_path / "p" / "x.png")
+    plain = np.asarray(Image.open(record.file)).astype(int)
+    drawn = np.asarray(Image.open(tmp_path / "p" / "x.png")).astype(int)
+    left, right = drawn[:, :64] != plain, drawn[:, 72:] != plain
+    assert left[4, 4:20].any(1).all() and not left[21:].any() and not left[:, 40:].any()
+    assert right[30, 30:50].any(1).all() and not right[:20].any()  # below 0.5 nothing is drawn
 
 
 def test_bccd_is_read_whole(bccd):
