@@ -35,7 +35,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            errors, stopping = sys.modules.get("zoo.errors"), sys.modules.get("pretrain.stopping")
+            errors, stopping = sys.modules.get("zoo.errors"), sys.modules.get("zoo.stopping")
             if errors is not None and isinstance(error, errors.NpidError):
                 typer.secho(f"npid: {error}", err=True, fg="red")
                 raise typer.Exit(1) from error

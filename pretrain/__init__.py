@@ -8,6 +8,6 @@ from pretrain.export import export, load_run
 from pretrain.loop import pretrain
 from pretrain.presets import PRESETS
 from pretrain.settings import Settings, override
-from pretrain.stopping import Stopped
+from zoo.stopping import Stopped
 
 __all__ = ["PRESETS", "Settings", "Stopped", "export", "load_run", "override", "pretrain"]

@@ -1,8 +1,6 @@
 """One file that holds a whole run: ``checkpoint.safetensors``, replaced in one step."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from torch import Tensor
 from zoo import RunError
 from zoo.files import new_file
 
-CHECKPOINT, METRICS, LOCK = "checkpoint.safetensors", "metrics.jsonl", ".lock"
+CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 _FORMAT = 1
 
 
@@ -43,30 +41,6 @@ class Position:
     seconds: float = 0.0
     loss_sum: float = 0.0
     loss_count: int = 0
-
-
-@contextlib.contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Hold the run folder for this process; the lock goes with the process, however it ends.
-
-    Raises:
-        RunError: if another process holds it.
-    """
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        with open(run / LOCK, "w") as handle:
-            try:
-                import fcntl
-            except ImportError:  # no such locks on Windows
-                yield
-                return
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(f"{run}: another process trains here; wait for it, or choose another --out") from error
-            yield
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise RunError(f"{error.filename}: cannot be used as a run folder ({error.strerror})") from error
 
 
 def save(run: Path, tensors: dict[str, Tensor], position: Position) -> None:

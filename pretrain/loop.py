@@ -15,17 +15,17 @@ from torch import Tensor
 import zoo
 from pretrain import checkpoint
 from pretrain.bank import MemoryBank
-from pretrain.checkpoint import CHECKPOINT, METRICS, Position, locked
+from pretrain.checkpoint import CHECKPOINT, METRICS, Position
 from pretrain.objectives import proximal
 from pretrain.settings import Settings, flat, from_dict, to_dict
 from pretrain.state import Autocast, State, new_model
-from pretrain.stopping import Stop, Stopped
 from zoo import Backbone, RunError, SettingsError
 from zoo.augment import Augmenter
 from zoo.batches import open_batches, order
-from zoo.files import write_text
+from zoo.files import locked, write_text
 from zoo.precision import fast_bf16, shrinks_a_pixel
 from zoo.sources import Source
+from zoo.stopping import Stop, Stopped
 
 SAVE_EVERY = 120.0  # seconds between checkpoints within an epoch
 

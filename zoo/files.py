@@ -9,7 +9,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from zoo.errors import NpidError
+from zoo.errors import NpidError, RunError
+
+LOCK = ".lock"
 
 
 class WriteError(NpidError):
@@ -126,3 +128,27 @@ def readable(size: float) -> str:
             return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:.0f} {unit}"
         size /= 1000
     return f"{size:.3g} GB"
+
+
+@contextlib.contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold the run folder for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        RunError: if another process holds it.
+    """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        with open(run / LOCK, "w") as handle:
+            try:
+                import fcntl
+            except ImportError:  # no such locks on Windows
+                yield
+                return
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(f"{run}: another process trains here; wait for it, or choose another --out") from error
+            yield
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise RunError(f"{error.filename}: cannot be used as a run folder ({error.strerror})") from error

@@ -8,6 +8,13 @@ Those who use detectron2 directly add two lines to their ``train_net.py``::
 The shipped configs then load, and ``MODEL.WEIGHTS`` may name a zoo model directory or a Hub repository.
 """
 
-from downstream.detection.config import add_npid_config, adopt, config_file, require_detectron2, shipped_configs
+from downstream.detection.config import (
+    CONFIGS,
+    add_npid_config,
+    adopt,
+    config_file,
+    require_detectron2,
+    shipped_configs,
+)
 
-__all__ = ["add_npid_config", "adopt", "config_file", "require_detectron2", "shipped_configs"]
+__all__ = ["CONFIGS", "add_npid_config", "adopt", "config_file", "require_detectron2", "shipped_configs"]

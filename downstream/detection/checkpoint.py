@@ -74,17 +74,17 @@ def load_zoo_model(detector: nn.Module, model: str | Path) -> None:
         )
     source = zoo.load(model)
     state = detector.state_dict()
-    places = {match[1]: name for name in state if (match := _PLACE.fullmatch(name))}
-    tensors = {name: t for name, t in source.state_dict().items() if _wanted(name, source, places)}
+    places = {name: match[1] for name in state if (match := _PLACE.fullmatch(name))}  # res5 may have two
+    tensors = {own: t for own, t in source.state_dict().items() if _wanted(own, source, set(places.values()))}
     faults = _disagreements(detector, trunk, source)
     if not faults:  # of another network, every single tensor would be listed
-        faults = mismatches({own: state[name] for own, name in places.items()}, tensors)
+        faults = mismatches({own: state[name] for name, own in places.items()}, tensors)
     if faults:
         raise ModelError(f"{model} does not fit the detector that this config builds:\n  " + "\n  ".join(faults))
-    detector.load_state_dict({places[own]: tensor for own, tensor in tensors.items()}, strict=False)
+    detector.load_state_dict({name: tensors[own] for name, own in places.items()}, strict=False)
 
 
-def _wanted(name: str, model: zoo.Backbone, places: dict[str, str]) -> bool:
+def _wanted(name: str, model: zoo.Backbone, places: set[str]) -> bool:
     """The projection has no place in a detector; batch counters have one only where norms are not frozen."""
     if name.startswith(f"{model.projection}."):
         return False

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ def require_detectron2() -> None:
         SettingsError: that says how to install detectron2, where it cannot be imported.
     """
     try:
-        importlib.import_module("detectron2.modeling")
+        with warnings.catch_warnings():  # of its own code
+            warnings.simplefilter("ignore")
+            importlib.import_module("detectron2.modeling")
     except ImportError as error:
         raise SettingsError(
             f"detection needs detectron2, which cannot be imported ({error}). It is on no package index; with a "

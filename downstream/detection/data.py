@@ -1,5 +1,6 @@
 """A user's folder as two detectron2 data sets."""
 
+import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -56,8 +57,8 @@ def read(root: str | Path, train: tuple[str, ...] = (), test: tuple[str, ...] = 
     if faults.lines:
         raise DataError(f"{root}: {len(faults.lines)} faults; correct or remove them:\n  {faults}")
     for split in (a, b):
-        if not any(record.boxes for record in split.records):
-            raise DataError(f"{root}: the split {split.name} has no boxes")
+        if not any(not (box.difficult or box.crowd) for record in split.records for box in record.boxes):
+            raise DataError(f"{root}: the split {split.name} has no boxes that count (not difficult, no crowd)")
     return a, b
 
 
@@ -78,6 +79,12 @@ def _as_detectron2(record: Record) -> dict[str, Any]:
             for box in record.boxes
         ],
     }
+
+
+def digest(*splits: Split) -> str:
+    """Tells whether images or boxes are others than before: a hex digest of names, sizes, classes and boxes."""
+    content = [(s.classes, [(r.id, r.file.name, r.width, r.height, r.boxes) for r in s.records]) for s in splits]
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def register(name: str, split: Split) -> None:

@@ -39,6 +39,15 @@ def _norms(root: nn.Module) -> Iterator[tuple[nn.Module, str, nn.BatchNorm2d]]:
                 yield parent, name, child
 
 
+def _prune(root: nn.Module, keep: set[int]) -> None:
+    """Put identities in the places of all modules but those whose ``id`` is in ``keep``, and what holds them."""
+    for name, child in list(root.named_children()):
+        if not any(id(module) in keep for module in child.modules()):
+            setattr(root, name, nn.Identity())
+        elif id(child) not in keep:
+            _prune(child, keep)
+
+
 def _set_norm(root: nn.Module, norm: str, frozen: set[int]) -> None:
     """Put a detectron2 norm in the place of every BatchNorm2d; those whose ``id`` is in ``frozen`` become FrozenBN."""
     for parent, name, old in _norms(root):
@@ -47,11 +56,10 @@ def _set_norm(root: nn.Module, norm: str, frozen: set[int]) -> None:
 
 
 def _norm_of(cfg: Any) -> str:
-    """The norm of a config; SyncBN, which exists on GPUs only, is BN on a CPU (the same, in one process)."""
     norm = cfg.MODEL.RESNETS.NORM
     if norm not in NORMS:
         raise SettingsError(f"MODEL.RESNETS.NORM is {norm!r}; pretrained norms can become: {', '.join(NORMS)}")
-    return "BN" if norm == "SyncBN" and cfg.MODEL.DEVICE == "cpu" else norm
+    return norm
 
 
 def _create(cfg: Any) -> zoo.Backbone:
@@ -88,9 +96,7 @@ class NpidBackbone(Backbone):
         kept = stages[: 1 + max(net.layers.index(name) for name in layers)]
         keep = {id(module) for stage in kept for part in stage for module in part.modules()}
         still = [part for stage in kept[:freeze_at] for part in stage]
-        for name, child in list(net.named_children()):
-            if not any(id(module) in keep for module in child.modules()):
-                setattr(net, name, nn.Identity())
+        _prune(net, keep)
         for part in still:
             part.requires_grad_(False)
         _set_norm(net, norm, {id(module) for part in still for module in part.modules()})
@@ -132,8 +138,12 @@ def build_npid_backbone(cfg: Any, input_shape: ShapeSpec) -> NpidBackbone:
 
 @BACKBONE_REGISTRY.register()
 def build_npid_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> FPN:
-    """A feature pyramid over a ResNet (Lin et al. 2017), with p6 by max-pooling p5."""
-    return FPN(
+    """A feature pyramid over a ResNet (Lin et al. 2017), its top level by max-pooling the one below.
+
+    Raises:
+        SettingsError: for settings that a zoo network cannot have, or levels that its strides do not give.
+    """
+    pyramid = FPN(
         bottom_up=build_npid_backbone(cfg, input_shape),
         in_features=cfg.MODEL.FPN.IN_FEATURES,
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
@@ -141,6 +151,15 @@ def build_npid_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> FPN:
         top_block=LastLevelMaxPool(),
         fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
     )
+    levels = list(pyramid.output_shape())  # named by their strides: p2 has 4
+    for key in ("RPN", "ROI_HEADS"):
+        if lacking := [name for name in cfg.MODEL[key].IN_FEATURES if name not in levels]:
+            net = pyramid.bottom_up.net
+            raise SettingsError(
+                f"MODEL.{key}.IN_FEATURES asks for {', '.join(lacking)}, but the pyramid over a {net.arch} with "
+                f"{net.stem} stem has {', '.join(levels)}; name those, or take a model with the imagenet stem"
+            )
+    return pyramid
 
 
 @ROI_BOX_HEAD_REGISTRY.register()

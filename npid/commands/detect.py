@@ -27,7 +27,7 @@ def detect(
 ) -> None:
     """Train a Faster R-CNN detector on a model, through detectron2."""
     from downstream.detection import task
-    from npid.console import table
+    from npid.console import counter, table
     from npid.options import pick_device
 
     settings = task.Settings(
@@ -41,7 +41,9 @@ def detect(
         device=pick_device(device),
         workers=workers,
     )
-    results = task.run(model, data, out, settings)
+    cfg = task.configure(model, settings, out)
+    with counter("detect", cfg.SOLVER.MAX_ITER * cfg.SOLVER.IMS_PER_BATCH) as count:
+        results = task.run(model, data, out, settings, progress=count.add)
     rows = [(name, 100 * value) for name, value in results.metrics.items()]
     table(f"Detection with {model} on {data}", ("metric", "%"), rows)
     typer.echo(f"pictures and metrics.json in {out}")

@@ -13,10 +13,10 @@ import torch
 
 import zoo
 from pretrain import PRESETS, Settings, Stopped, export, load_run, override, pretrain
-from pretrain.checkpoint import locked, read_position
+from pretrain.checkpoint import read_position
 from pretrain.loop import learning_rate, resolve_amp
 from zoo.augment import Augmentation
-from zoo.files import WriteError
+from zoo.files import WriteError, locked
 from zoo.sources import open_source
 
 TINY = override(
