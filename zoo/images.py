@@ -79,7 +79,7 @@ class Opened:
         """
         self.name = name or (f"{len(source)} bytes" if isinstance(source, bytes) else str(source))
         self._rgb = source if isinstance(source, Image.Image) else None
-        self._jpeg = self._plain = False
+        self._jpeg = self._upright = False
         if isinstance(source, Image.Image):
             self.size = source.size
             return
@@ -93,7 +93,7 @@ class Opened:
             turn = self._image.getexif().get(ExifTags.Base.Orientation, 1)
             width, height = self._image.size
             self.size = (height, width) if turn in (5, 6, 7, 8) else (width, height)
-            self._plain = turn == 1 and self._image.mode == "RGB"
+            self._upright = turn == 1
 
     def rgb(self) -> Image.Image:
         """The whole image, upright, 8-bit RGB.
@@ -124,20 +124,26 @@ class Opened:
             DataError: as :meth:`rgb`.
         """
         top, left, height, width = box
-        shrink = next(s for s in (8, 4, 2, 1) if s == 1 or _GAP * s * size <= min(height, width))
-        if self._jpeg and self._rgb is None and shrink > 1:
+        shrink = self._shrink(min(height, width) // (_GAP * size))
+        if shrink > 1:
             self._image.draft(None, (self._image.width // shrink, self._image.height // shrink))
-            image = self.rgb()  # its size is that of the file divided and rounded up
-            x, y = image.width / self.size[0], image.height / self.size[1]
-            corners = (left * x, top * y, (left + width) * x, (top + height) * y)
-            return torch.from_numpy(np.array(image.resize((size, size), Image.Resampling.BILINEAR, corners)))
+            corners = (left / shrink, top / shrink, (left + width) / shrink, (top + height) / shrink)
+            return torch.from_numpy(np.array(self.rgb().resize((size, size), Image.Resampling.BILINEAR, corners)))
         pixels = self._pixels()[top : top + height, left : left + width].permute(2, 0, 1)[None]
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
 
+    def _shrink(self, most: int) -> int:
+        """How many times smaller to decode. The last pixels of a file may stand for less than a whole one; that moves
+        nothing unless it is turned or mirrored."""
+        if not self._jpeg or self._rgb is not None:
+            return 1
+        sides = self._image.size
+        return next(s for s in (8, 4, 2, 1) if s <= max(most, 1) and (self._upright or not any(n % s for n in sides)))
+
     def _pixels(self) -> Tensor:
         """H×W×3 uint8."""
-        if decode_jpeg is not None and self._plain and self._rgb is None:
+        if decode_jpeg is not None and self._rgb is None and self._upright and self._image.mode == "RGB":
             try:
                 return torch.from_numpy(decode_jpeg(self._bytes))
             except ValueError:  # Pillow reads it, or says what is wrong

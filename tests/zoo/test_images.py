@@ -110,7 +110,7 @@ def test_a_large_box_is_decoded_at_a_reduced_size():
         opened = Opened(content)
         off = np.abs(opened.crop(box, size).numpy() - cut(read(content), box, size))
         assert opened.rgb().width == -(-1001 // shrink)
-        assert off.mean() < 2 and np.quantile(off, 0.99) <= 12  # of 255: another filter, and grain it sees otherwise
+        assert off.mean() < 2 and np.quantile(off, 0.99) <= 10  # of 255: another filter, and grain it sees otherwise
 
 
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
