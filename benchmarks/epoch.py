@@ -33,14 +33,14 @@ from zoo.sources import Source, open_source
 class Pictures(Dataset):
     """As torchvision's data sets give them."""
 
-    def __init__(self, source: Source) -> None:
-        self.images = source.array()
+    def __init__(self, source: Source, transform: SimCLRViewTransform) -> None:
+        self.images, self.transform = source.array(), transform
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return Image.fromarray(self.images[index]), 0
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(Image.fromarray(self.images[index])), 0
 
 
 class Piece(Sampler):
@@ -91,7 +91,7 @@ def main() -> None:
     rows = len(source) if how.objective.name == "exact" else how.objective.negatives
     criterion = NTXentLoss(temperature=how.objective.temperature, memory_bank_size=(rows, how.dim))
     piece = Piece()
-    dataset = LightlyDataset.from_torch_dataset(Pictures(source), transform=view(how))
+    dataset = LightlyDataset.from_torch_dataset(Pictures(source, view(how)))
     loader = DataLoader(dataset, batch_sampler=piece, num_workers=os.cpu_count() or 1, persistent_workers=True)
     every = order(how.seed, 0, len(source), how.batch)
     pieces = iter(every[torch.arange(2 * asked.steps * (asked.rounds + 1)) % len(every)].split(asked.steps))
