@@ -22,18 +22,22 @@ def machine(*packages: str) -> str:
     return f"{cores}; Python {platform.python_version()}, {versions}"
 
 
-def interleaved(cases: Cases, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each case, in turns, so that a machine's moods hit all; the first, unmeasured turn warms up."""
+def interleaved(cases: Cases, rounds: int, *, cpu: bool = False) -> dict[str, list[float]]:
+    """Seconds of each case, in turns, so that a machine's moods hit all; the first, unmeasured turn warms up.
+
+    With ``cpu`` they are the processor's seconds in this process, of all its threads.
+    """
+    clock = time.process_time if cpu else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in cases}
     for turn in range(rounds + 1):
         for name, work in cases.items():
             gc.collect()
-            began = time.perf_counter()
+            began = clock()
             work()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if turn:
-                times[name].append(time.perf_counter() - began)
+                times[name].append(clock() - began)
     return times
 
 
@@ -46,7 +50,13 @@ def report(title: str, times: dict[str, list[float]], against: str) -> None:
     """A table as Markdown: median milliseconds, and the median ratio to one case."""
     print(f"\n{title}\n\n| | ms | × {against} |\n|---|--:|--:|")
     for name, seconds in times.items():
-        print(f"| {name} | {1e3 * statistics.median(seconds):,.1f} | {ratio(times, name, against):.3f} |", flush=True)
+        print(
+            f"| {name} | {_digits(1e3 * statistics.median(seconds))} | {ratio(times, name, against):.3f} |", flush=True
+        )
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.1f}" if value >= 100 else f"{value:.3g}"
 
 
 def memory() -> tuple[int, int]:

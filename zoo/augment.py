@@ -6,8 +6,11 @@ the chroma plane of YIQ instead of the hue of HSV, the four operations come in a
 clamped once at the end. That is what lets one small matrix stand for all of them.
 """
 
+import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,10 +18,22 @@ from torch import Tensor
 from zoo.keyed import uniforms
 
 _TRIES = 10  # torchvision's RandomResizedCrop draws up to ten boxes before it falls back to a centred one
-_CHUNK = 64  # images worked on at a time: their floats stay in cache
-_GRAY = torch.tensor([0.299, 0.587, 0.114])
-_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-_FROM_YIQ = torch.linalg.inv(_TO_YIQ)
+_CHUNK = 1 << 16  # pixels worked on at a time on a CPU: their floats stay in cache
+_GRAY = (0.299, 0.587, 0.114)
+_TO_YIQ = (_GRAY, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
+
+
+@functools.cache
+def _constant(values: Any, device: torch.device) -> Tensor:
+    """A tuple as a tensor; copied to a device once, for a copy makes the host wait."""
+    return torch.tensor(values, device=device)
+
+
+@functools.cache
+def _yiq(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The matrices from RGB to YIQ and back."""
+    there = torch.tensor(_TO_YIQ)
+    return there.to(device), torch.linalg.inv(there).to(device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,30 +99,35 @@ def crop_boxes(how: Augmentation, draws: Tensor, height: Tensor, width: Tensor) 
     return torch.stack([top, left, h, w], 1)
 
 
-def resample_matrix(start: Tensor, length: Tensor, inputs: int, outputs: int) -> Tensor:
+def resample_matrix(start: Tensor, length: Tensor, inputs: int, outputs: int, flip: Tensor | None = None) -> Tensor:
     """The antialiased bilinear filter that maps pixels [start, start + length) onto ``outputs`` pixels.
 
     Args:
         start, length: B floats, whole pixels.
+        flip: B booleans, where the outputs come in reversed order; nowhere by default.
 
     Returns:
         B×outputs×inputs, rows summing to one.
     """
-    scale = (length / outputs)[:, None, None]
+    start, length = start[:, None], length[:, None]
+    scale = length / outputs
     support = scale.clamp(min=1.0)
     at = torch.arange(outputs, device=start.device) + 0.5
-    centre = start[:, None, None] + at[None, :, None] * scale
-    pixel = (torch.arange(inputs, device=start.device) + 0.5)[None, None, :]
-    inside = (pixel > start[:, None, None]) & (pixel < (start + length)[:, None, None])
-    weight = (1 - (pixel - centre).abs() / support).clamp_(min=0) * inside
-    return weight / weight.sum(2, keepdim=True)
+    at = at[None] if flip is None else torch.where(flip[:, None], outputs - at, at)
+    pixel = (torch.arange(inputs, device=start.device) + 0.5)[None]
+    inside = (pixel > start) & (pixel < start + length)
+    pixel = torch.where(inside, pixel, torch.inf)  # what lies outside is too far away to count
+    centre = start + at * scale
+    weight = (centre / support)[:, :, None] - (pixel / support)[:, None, :]
+    weight.abs_().neg_().add_(1).clamp_(min=0)
+    return weight.div_(weight.sum(2, keepdim=True))
 
 
 def crop(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
     """Cut each box, resize it to size×size and flip where asked.
 
     Args:
-        images: B×3×H×W, uint8 or float.
+        images: B×3×H×W, uint8 or float; channels last is fastest.
         boxes: B×4 (top, left, height, width).
         flip: B booleans.
 
@@ -116,10 +136,10 @@ def crop(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
     """
     batch, channels, height, width = images.shape
     rows = resample_matrix(boxes[:, 0], boxes[:, 2], height, size)
-    columns = resample_matrix(boxes[:, 1], boxes[:, 3], width, size)
-    columns = torch.where(flip[:, None, None], columns.flip(1), columns)
-    wide = torch.bmm(images.reshape(batch, channels * height, width).float(), columns.transpose(1, 2))
-    return torch.matmul(rows[:, None], wide.view(batch, channels, height, size))
+    columns = resample_matrix(boxes[:, 1], boxes[:, 3], width, size, flip)
+    tall = torch.bmm(rows, images.float().permute(0, 2, 3, 1).reshape(batch, height, width * channels))
+    planes = tall.view(batch, size, width, channels).permute(0, 3, 1, 2).reshape(batch, channels * size, width)
+    return torch.bmm(planes, columns.transpose(1, 2)).view(batch, channels, size, size)
 
 
 def colour_maps(how: Augmentation, draws: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,7 +164,8 @@ def colour_maps(how: Augmentation, draws: Tensor) -> tuple[Tensor, Tensor]:
     chroma[:, 0, 0] = 1
     chroma[:, 1, 1] = chroma[:, 2, 2] = s * torch.cos(angle)
     chroma[:, 1, 2], chroma[:, 2, 1] = -s * torch.sin(angle), s * torch.sin(angle)
-    matrix = _FROM_YIQ.to(draws.device) @ chroma @ _TO_YIQ.to(draws.device) * (b * c)[:, None, None]
+    to_yiq, from_yiq = _yiq(draws.device)
+    matrix = from_yiq @ chroma @ to_yiq * (b * c)[:, None, None]
     return matrix, (1 - c) * b
 
 
@@ -158,8 +179,7 @@ class Augmenter:
             mean, std: per-channel statistics on the 0–1 scale.
             seed: the run's seed; with epoch and index it fixes every draw.
         """
-        self.how, self.seed = how, seed
-        self.mean, self.std = torch.tensor(mean), torch.tensor(std)
+        self.how, self.seed, self.mean, self.std = how, seed, mean, std
 
     def draws(self, epoch: int, index: Tensor) -> Tensor:
         """All uniforms of the given images: B×29 (22 for the box, one for the flip, six for colour)."""
@@ -172,34 +192,40 @@ class Augmenter:
 
     def colours(self, draws: Tensor) -> tuple[Tensor, Tensor]:
         """Colour and normalisation of each image as one affine map of its 0–255 values: B×3×3 and B pivots."""
-        scale = 1 / (255 * self.std.to(draws.device))
+        scale = 1 / (255 * _constant(self.std, draws.device))
         matrix, pivot = colour_maps(self.how, draws[:, -6:])
         return scale[:, None] * matrix, pivot
+
+    def _paint(self, images: Tensor, matrix: Tensor, pivot: Tensor) -> Tensor:
+        """Colour and normalise B×3×S×S; returns B×3×S×S float32."""
+        flat = images.to(torch.float32, memory_format=torch.contiguous_format).view(len(images), 3, -1)
+        mean, std = _constant(self.mean, flat.device), _constant(self.std, flat.device)
+        gray = flat.mean(2) @ _constant(_GRAY, flat.device)
+        shift = (pivot * gray)[:, None] / (255 * std) - mean / std
+        out = torch.baddbmm(shift[:, :, None], matrix, flat)
+        if self.how.colour:
+            for channel, m, s in zip(out.unbind(1), self.mean, self.std, strict=True):
+                channel.clamp_(-m / s, (1 - m) / s)  # by numbers: by tensors it takes ten times as long
+        return out.view(images.shape)
 
     def finish(self, images: Tensor, colours: tuple[Tensor, Tensor]) -> Tensor:
         """Colour and normalisation of cropped images.
 
         Args:
-            images: B×3×S×S, values 0–255.
+            images: B×3×S×S, values 0–255, in any memory format.
             colours: of the same images.
 
         Returns:
-            B×3×S×S float32, normalised.
+            B×3×S×S float32, channels last.
         """
-        batch, _, height, width = images.shape
-        flat = images.reshape(batch, 3, -1).float()
-        mean, std = self.mean.to(images.device), self.std.to(images.device)
-        matrix, pivot = colours
-        gray = flat.mean(2) @ _GRAY.to(images.device)
-        shift = (pivot * gray)[:, None] / (255 * std) - mean / std
-        out = torch.baddbmm(shift[:, :, None], matrix, flat)
-        if self.how.colour:
-            out.clamp_((-mean / std)[:, None], ((1 - mean) / std)[:, None])
-        return out.view(batch, 3, height, width)
+        out = self._output(len(images), images.device)
+        for at in self._chunks(images):
+            out[at] = self._paint(images[at], colours[0][at], colours[1][at])
+        return out
 
     def normalise(self, images: Tensor) -> Tensor:
         """B×3×S×S of values 0–255 → normalised float32, channels last; nothing else is done."""
-        mean, std = (t.to(images.device).view(3, 1, 1) for t in (self.mean, self.std))
+        mean, std = (_constant(values, images.device).view(3, 1, 1) for values in (self.mean, self.std))
         return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def __call__(self, images: Tensor, epoch: int, index: Tensor) -> Tensor:
@@ -207,10 +233,18 @@ class Augmenter:
         draws = self.draws(epoch, index)
         side, size = torch.ones_like(index), self.how.size
         boxes, flip = self.boxes(draws, side * images.shape[2], side * images.shape[3])
-        out = torch.empty(len(images), size, size, 3, device=images.device).permute(0, 3, 1, 2)
         matrix, pivot = self.colours(draws)
-        chunk = _CHUNK if images.device.type == "cpu" else len(images)
-        for start in range(0, len(images), chunk):
-            at = slice(start, start + chunk)
-            out[at] = self.finish(crop(images[at], boxes[at], flip[at], size), (matrix[at], pivot[at]))
+        out = self._output(len(images), images.device)
+        for at in self._chunks(images):
+            out[at] = self._paint(crop(images[at], boxes[at], flip[at], size), matrix[at], pivot[at])
         return out
+
+    def _output(self, batch: int, device: torch.device) -> Tensor:
+        shape = (batch, 3, self.how.size, self.how.size)
+        return torch.empty(shape, device=device, memory_format=torch.channels_last)
+
+    def _chunks(self, images: Tensor) -> Iterator[slice]:
+        """Parts of a batch, as many images at a time as a CPU's cache holds."""
+        pixels = max(self.how.size**2, images.shape[2] * images.shape[3])
+        step = max(1, _CHUNK // pixels) if images.device.type == "cpu" else len(images)
+        return (slice(start, start + step) for start in range(0, len(images), step))

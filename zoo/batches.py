@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from zoo.augment import Augmenter
 from zoo.errors import DataError
 from zoo.sources import Source
+
+_TOGETHER = 16  # images opened before their boxes are drawn; those that are no JPEG lie decoded meanwhile
 
 
 def order(seed: int, epoch: int, size: int, batch: int) -> Tensor:
@@ -35,11 +36,13 @@ class InMemory:
 
     def batches(self, epoch: int, steps: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields B×3×S×S float32 channels-last and B indices, for each row of ``steps``."""
-        for index in steps:
-            if len(self.bad):
-                index = index[~torch.isin(index, self.bad)]
+        good = ~torch.isin(steps, self.bad)
+        # one copy for the epoch: a copy for each step would make the host wait for the device
+        rows = steps.to(self.device) if good.all() else [row[keep] for row, keep in zip(steps, good, strict=True)]
+        for index in rows:
             index = index.to(self.device)
-            yield self.augmenter(self.images[index].permute(0, 3, 1, 2), epoch, index), index
+            images = self.images.index_select(0, index).permute(0, 3, 1, 2)
+            yield self.augmenter(images, epoch, index), index
 
     def plain(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, not augmented: B×3×S×S normalised, and their indices."""
@@ -53,29 +56,40 @@ class InMemory:
 
 
 class _Crops(Dataset):
-    """Decodes an image and cuts its box, in a worker; colour comes later, for the batch."""
+    """Decodes images and cuts their boxes, in a worker, a batch at a time; colour comes later."""
 
     def __init__(self, source: Source, augmenter: Augmenter, epoch: int | None) -> None:
         self.source, self.augmenter, self.epoch = source, augmenter, epoch
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, str]:
-        size = self.augmenter.how.size
-        try:
-            image = self.source.image(index)
-        except DataError as error:  # as text: torch would bury the exception in a worker's traceback
-            return torch.zeros(3, size, size, dtype=torch.uint8), index, str(error)
-        if self.epoch is None:
-            box, turned = [0.0, 0.0, float(image.height), float(image.width)], False
-        else:
-            at = torch.tensor([index])
-            sides = torch.tensor([image.height]), torch.tensor([image.width])
-            boxes, flips = self.augmenter.boxes(self.augmenter.draws(self.epoch, at), *sides)
-            box, turned = boxes[0].tolist(), bool(flips[0])
-        top, left, height, width = box
-        image = image.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + width, top + height))
-        if turned:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1), index, ""
+    def __getitem__(self, batch: list[int]) -> tuple[Tensor, Tensor, list[str]]:
+        """B×S×S×3 uint8, B indices, and what is wrong with each image (nothing, most often)."""
+        size, index = self.augmenter.how.size, torch.tensor(batch)
+        out, errors = torch.empty(len(batch), size, size, 3, dtype=torch.uint8), [""] * len(batch)
+        draws = None if self.epoch is None else self.augmenter.draws(self.epoch, index)
+        for some in torch.arange(len(batch)).split(_TOGETHER):
+            opened = {}
+            for place in some.tolist():
+                try:
+                    opened[place] = self.source.open(batch[place])
+                except DataError as error:  # as text: torch would bury the exception in a worker's traceback
+                    errors[place] = str(error)
+            sizes = torch.tensor([image.size for image in opened.values()], dtype=torch.int64).view(-1, 2)
+            boxes, flips = self._boxes(None if draws is None else draws[list(opened)], *sizes.T)
+            for (place, image), box, flip in zip(opened.items(), boxes, flips, strict=True):
+                try:
+                    cut = image.crop(box, size)
+                    out[place] = cut.flip(1) if flip else cut
+                except DataError as error:
+                    errors[place] = str(error)
+        return out, index, errors
+
+    def _boxes(self, draws: Tensor | None, width: Tensor, height: Tensor) -> tuple[list[list[int]], list[bool]]:
+        """Boxes (top, left, height, width) and flips: the drawn ones, or the whole images where there are no draws."""
+        if draws is None:
+            none = torch.zeros_like(width)
+            return torch.stack([none, none, height, width], 1).tolist(), [False] * len(width)
+        boxes, flips = self.augmenter.boxes(draws, height, width)
+        return boxes.long().tolist(), flips.tolist()
 
 
 class FromFiles:
@@ -86,23 +100,23 @@ class FromFiles:
 
     def _load(self, epoch: int | None, steps: list[list[int]]) -> Iterator[tuple[Tensor, Tensor]]:
         crops = _Crops(self.source, self.augmenter, epoch)
-        pinned = self.device.type == "cuda"
+        pinned = self.device.type == "cuda"  # the workers prefetch, and the copy and all that follows is queued
         for images, index, errors in DataLoader(
-            crops, batch_sampler=steps, num_workers=self.workers, pin_memory=pinned, in_order=True
+            crops, sampler=steps, batch_size=None, num_workers=self.workers, pin_memory=pinned, in_order=True
         ):
-            good = torch.tensor([not error for error in errors])
-            if not good.all():
+            if any(errors):
+                good = torch.tensor([not error for error in errors])
                 if not self.source.skip_bad:
                     raise DataError(next(error for error in errors if error))
                 self.source.bad.update(index[~good].tolist())
                 images, index = images[good], index[good]
-            yield images.to(self.device, non_blocking=pinned), index.to(self.device, non_blocking=pinned)
+            images = images.to(self.device, non_blocking=pinned).permute(0, 3, 1, 2)
+            yield images, index.to(self.device, non_blocking=pinned)
 
     def batches(self, epoch: int, steps: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """As :meth:`InMemory.batches`."""
         for images, index in self._load(epoch, steps.tolist()):
-            out = self.augmenter.finish(images, self.augmenter.colours(self.augmenter.draws(epoch, index)))
-            yield out.contiguous(memory_format=torch.channels_last), index
+            yield self.augmenter.finish(images, self.augmenter.colours(self.augmenter.draws(epoch, index))), index
 
     def plain(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """As :meth:`InMemory.plain`, without those that cannot be read."""

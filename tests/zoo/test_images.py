@@ -3,9 +3,10 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.transforms import functional as F
 
 from zoo import DataError
-from zoo.images import read, to_rgb
+from zoo.images import Opened, read, to_rgb
 
 
 def encoded(image, kind, **more):
@@ -75,3 +76,80 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, side):
     Image.new("L", (side, side)).save(tmp_path / "bomb.png")
     with pytest.raises(DataError, match=r"bomb\.png.*bomb"):
         read(tmp_path / "bomb.png")
+
+
+def photograph(width, height):
+    """Smooth, with edges and a little grain, as photographs are."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (height // 25, width // 25, 3), np.uint8))
+    pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)) + rng.normal(0, 4, (height, width, 1))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def cut(image, box, size):
+    return np.asarray(F.resized_crop(image, *box, [size, size], antialias=True)).astype(int)
+
+
+@pytest.mark.parametrize("decoder", ["Pillow", "simplejpeg"])
+def test_a_box_of_a_jpeg_is_torchvisions_resized_crop(monkeypatch, decoder):
+    if decoder == "Pillow":
+        monkeypatch.setattr("zoo.images.decode_jpeg", None)
+    else:
+        pytest.importorskip("simplejpeg")
+    content = encoded(photograph(500, 375), "JPEG", quality=90)
+    np.testing.assert_array_equal(Opened(content)._pixels().numpy(), np.asarray(read(content)))
+    for box in ([0, 0, 375, 500], [31, 77, 224, 224], [100, 3, 260, 410], [200, 300, 90, 120]):
+        off = np.abs(Opened(content).crop(box, 224).numpy() - cut(read(content), box, 224))
+        assert off.max() <= 2 and off.mean() < 0.2  # of 255: two ways of rounding
+
+
+def test_a_large_box_is_decoded_at_a_reduced_size():
+    image = photograph(1001, 752)
+    content = encoded(image, "JPEG", quality=90)
+    for size, shrink, box in (
+        (112, 2, [10, 20, 700, 950]),
+        (62, 4, [200, 100, 500, 601]),
+        (37, 8, [101, 203, 600, 790]),
+    ):
+        opened = Opened(content)
+        off = np.abs(opened.crop(box, size).numpy() - cut(read(content), box, size))
+        assert opened.rgb().width == -(-1001 // shrink)
+        assert off.mean() < 2 and np.quantile(off, 0.99) <= 10  # of 255: another filter, and grain it sees otherwise
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("size", [40, 150])
+def test_a_box_is_one_of_the_upright_image(orientation, size):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(photograph(400, 300), "JPEG", quality=95, exif=exif)
+    opened, upright = Opened(content), read(content)
+    assert opened.size == upright.size
+    box = [60, 90, 180, 190]
+    assert np.abs(opened.crop(box, size).numpy() - cut(upright, box, size)).mean() < 1.5
+
+
+@pytest.mark.parametrize("kind", ["CMYK", "grey", "palette", "alpha", "16 bit", "progressive", "rgb png"])
+def test_a_box_of_any_kind_of_image_is_that_of_the_whole(kind):
+    image = photograph(240, 200)
+    content = {
+        "CMYK": lambda: encoded(image.convert("CMYK"), "JPEG", quality=95),
+        "grey": lambda: encoded(image.convert("L"), "JPEG", quality=95),
+        "palette": lambda: encoded(image.convert("P"), "PNG"),
+        "alpha": lambda: encoded(Image.merge("RGBA", (*image.split(), image.split()[0])), "PNG"),
+        "16 bit": lambda: encoded(Image.fromarray(np.asarray(image)[..., 0].astype(np.uint16) * 257), "PNG"),
+        "progressive": lambda: encoded(image, "JPEG", quality=95, progressive=True),
+        "rgb png": lambda: encoded(image, "PNG"),
+    }[kind]()
+    for size, box in ((96, [10, 20, 150, 180]), (36, [10, 20, 150, 180])):  # a JPEG is decoded whole, and at half
+        off = np.abs(Opened(content).crop(box, size).numpy() - cut(read(content), box, size))
+        assert off.mean() < 1.5, kind
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_a_box_of_a_truncated_jpeg_names_its_file(tmp_path, size):
+    whole = encoded(photograph(100, 100), "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    opened = Opened(tmp_path / "cut.jpg")
+    with pytest.raises(DataError, match=r"cut\.jpg"):
+        opened.crop([0, 0, 100, 100], size)

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from zoo.errors import DataError
+from zoo.images import Opened
 from zoo.registry import Registry
 
 IN_MEMORY = 2 << 30  # bytes of decoded images that array() may hold
@@ -67,6 +68,14 @@ class Source:
         if not self._numbers:
             self._numbers = {self.key(i): i for i in range(len(self))}
         return self._numbers.get(key)
+
+    def open(self, index: int) -> Opened:
+        """The image, for cutting a box from it; sources of files leave the decoding to that.
+
+        Raises:
+            DataError: naming the image, if it cannot be read.
+        """
+        return Opened(self.image(index))
 
     def manifest(self) -> str:
         """What the digest covers: changes whenever an image is added, removed, renamed or resized."""

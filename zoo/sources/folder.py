@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from zoo.errors import DataError
-from zoo.images import SUFFIXES, read
+from zoo.images import SUFFIXES, Opened
 from zoo.sources._base import SOURCES, Source
 
 _SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
@@ -76,7 +76,10 @@ class Folder(Source):
         return self.paths[index]
 
     def image(self, index: int) -> Image.Image:
-        return read(self.root / self.paths[index])
+        return self.open(index).rgb()
+
+    def open(self, index: int) -> Opened:
+        return Opened(self.root / self.paths[index])
 
     def stamp(self, index: int) -> bytes:
         return str((self.root / self.paths[index]).stat().st_size).encode()

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from zoo.errors import DataError
-from zoo.images import read
+from zoo.images import Opened
 from zoo.sources._base import SOURCES, Source
 
 _SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
@@ -92,11 +92,14 @@ class Parquet(Source):
         return f"{self.split}/{index:08d}"
 
     def image(self, index: int) -> Image.Image:
+        return self.open(index).rgb()
+
+    def open(self, index: int) -> Opened:
         content = self.rows[index].as_py()
         name = f"{self.data} ({self.split} row {index})"
         if content is None:
             raise DataError(f"{name}: holds no image bytes; embed the images in the parquet, or skip bad ones")
-        return read(content, name)
+        return Opened(content, name)
 
     def stamp(self, index: int) -> bytes:
         return self.rows[index].as_py() or b""

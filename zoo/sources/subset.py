@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from zoo.errors import SettingsError
+from zoo.images import Opened
 from zoo.sources._base import Source
 
 
@@ -37,6 +38,12 @@ class Subset(Source):
 
     def image(self, index: int) -> Image.Image:
         return self.whole.image(int(self.index[index]))
+
+    def open(self, index: int) -> Opened:
+        return self.whole.open(int(self.index[index]))
+
+    def stamp(self, index: int) -> bytes:
+        return self.whole.stamp(int(self.index[index]))
 
     def manifest(self) -> str:
         return f"{self.whole.digest}\n{hashlib.sha256(self.index.tobytes()).hexdigest()}"

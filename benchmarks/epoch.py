@@ -1,0 +1,131 @@
+"""A pretraining epoch against lightly's transforms, data loader, memory bank and loss, on the same backbone.
+
+    pip install lightly
+    python benchmarks/epoch.py DATA [--preset cifar10-cpu] [--steps 40] [--rounds 5]
+
+Pieces of an epoch take turns: lightly (one view of each image by its SimCLR view transform with this preset's crop,
+jitter, grayscale and flip; a data loader with as many workers as there are cores; its NTXentLoss with a memory bank
+of as many rows as the preset's objective sees, the positive being the view itself), ours, and the bare step (forward,
+backward, optimizer on one fixed batch). All three run the same backbone, optimizer, autocast and memory format, and a
+piece begins with no batch fetched ahead.
+"""
+
+import argparse
+import os
+from dataclasses import replace
+
+import torch
+from lightly.data import LightlyDataset
+from lightly.loss import NTXentLoss
+from lightly.transforms.simclr_transform import SimCLRViewTransform
+from PIL import Image
+from timing import interleaved, machine, ratio, report
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from pretrain import PRESETS, Settings
+from pretrain.loop import _step, resolve_amp
+from pretrain.state import State
+from zoo.augment import Augmenter
+from zoo.batches import open_batches, order
+from zoo.sources import Source, open_source
+
+
+class Pictures(Dataset):
+    """As torchvision's data sets give them."""
+
+    def __init__(self, source: Source, transform: SimCLRViewTransform) -> None:
+        self.images, self.transform = source.array(), transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(Image.fromarray(self.images[index])), 0
+
+
+class Piece(Sampler):
+    """The next rows of an epoch."""
+
+    rows: list[list[int]]
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+def view(how: Settings) -> SimCLRViewTransform:
+    a = how.augment
+    return SimCLRViewTransform(
+        input_size=a.size,
+        cj_prob=a.jitter,
+        cj_strength=1.0,
+        cj_bright=a.brightness,
+        cj_contrast=a.contrast,
+        cj_sat=a.saturation,
+        cj_hue=a.hue,
+        min_scale=a.scale[0],
+        random_gray_scale=a.grayscale,
+        gaussian_blur=0.0,
+        hf_prob=a.flip,
+        normalize={"mean": how.mean, "std": how.std},
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--preset", default="cifar10-cpu")
+    parser.add_argument("--steps", type=int, default=40, help="of a piece")
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    device, source, how = torch.device("cpu"), open_source(asked.data), PRESETS[asked.preset]
+    how = replace(how, amp=resolve_amp(how, device), bank_init="random")
+    batches = open_batches(source, Augmenter(how.augment, how.mean, how.std, how.seed), device, workers=0)
+
+    def autocast() -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=how.amp == "bfloat16")
+
+    def state() -> State:
+        return State.create(how, batches, len(source), autocast, fresh=True)
+
+    mine, theirs, plain = state(), state(), state()
+    rows = len(source) if how.objective.name == "exact" else how.objective.negatives
+    criterion = NTXentLoss(temperature=how.objective.temperature, memory_bank_size=(rows, how.dim))
+    piece = Piece()
+    dataset = LightlyDataset.from_torch_dataset(Pictures(source, view(how)))
+    loader = DataLoader(dataset, batch_sampler=piece, num_workers=os.cpu_count() or 1, persistent_workers=True)
+    every = order(how.seed, 0, len(source), how.batch)
+    pieces = iter(every[torch.arange(2 * asked.steps * (asked.rounds + 1)) % len(every)].split(asked.steps))
+    fixed, _ = next(batches.batches(0, every[:1]))
+
+    def learn(state: State, loss: torch.Tensor) -> None:
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        state.optimizer.step()
+
+    def lightly() -> None:
+        piece.rows = next(pieces).tolist()
+        for images, _, _ in loader:
+            with autocast():
+                v = theirs.model(images.contiguous(memory_format=torch.channels_last))
+            learn(theirs, criterion(v.float(), v.detach().float()))
+
+    def ours() -> None:
+        for number, (images, index) in enumerate(batches.batches(0, next(pieces))):
+            _step(mine, images, index, how, number, autocast)
+
+    def bare() -> None:
+        for _ in range(asked.steps):
+            with autocast():
+                v = plain.model.embed(fixed)
+            learn(plain, v.sum())
+
+    times = interleaved({"lightly": lightly, "ours": ours, "bare step": bare}, asked.rounds)
+    print(machine("torchvision", "lightly"))
+    title = f"{asked.preset}: {how.backbone}, batch {how.batch}, {how.amp}; ms a step"
+    report(title, {name: [s / asked.steps for s in seconds] for name, seconds in times.items()}, "lightly")
+    print(f"\nimages/s: {1 / ratio(times, 'ours', 'lightly'):.2f}× lightly's", end=", ")
+    print(f"{1 / ratio(times, 'ours', 'bare step'):.3f}× the bare step's")
+
+
+if __name__ == "__main__":
+    main()
