@@ -164,10 +164,20 @@ def knn(
     if temperature <= 0:
         raise SettingsError(f"temperature must be positive, got {temperature}")
     cosines, rows = nearest(bank, queries, k)
+    known = labels.to(bank.device)
+    return vote(cosines, known[rows], temperature=temperature, classes=classes or int(labels.max()) + 1)
+
+
+def vote(cosines: Tensor, labels: Tensor, *, classes: int, temperature: float = 0.07) -> Tensor:
+    """The class with the largest sum of weights exp(cos/τ): Q int64.
+
+    Args:
+        cosines: Q×k, falling.
+        labels: Q×k int64, of the same neighbours.
+    """
     weights = torch.exp((cosines - cosines[:, :1]) / temperature)  # the largest is 1: no overflow at any τ
-    votes = torch.zeros(len(queries), classes or int(labels.max()) + 1, device=bank.device)
-    votes.scatter_add_(1, labels.to(bank.device)[rows], weights)
-    return votes.argmax(1)
+    votes = torch.zeros(len(cosines), classes, device=cosines.device)
+    return votes.scatter_add_(1, labels, weights).argmax(1)
 
 
 def run(model: str | Path, data: str, settings: Settings, progress: Progress | None = None) -> Results:

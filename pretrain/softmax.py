@@ -2,7 +2,7 @@
 
 The gradient of the loss with respect to an embedding is attention over the bank (queries: embeddings, keys and
 values: the bank, scale 1/τ) minus the image's own row, so the pass that sums the exponentials also gives the
-gradient. Partial results over any split of the bank merge by their logsumexp.
+gradient. Partial results over any split of the bank, over processes too, merge by their logsumexp.
 """
 
 import math
@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from pretrain.distributed import World, world_of
 
 CHUNK = 2048  # rows of the bank per step: the B×CHUNK scores stay in cache
 _PIECE = 1 << 20  # rows of the bank per fused call: only an int8 bank is cut by it, as its rows are spelt out first
@@ -42,6 +44,20 @@ def attend(v: Tensor, bank: Any, temperature: float, *, unit: bool = True) -> Pa
     if unit and 1 / temperature + math.log(len(bank)) < _LARGEST:
         return _sums(query, bank, temperature)
     return _online(query, bank, temperature)
+
+
+def attend_sharded(v: Tensor, shard: Any, temperature: float, world: World) -> Partial:
+    """:func:`attend` for this process's vectors over rows that are dealt out to all: the shards answer everyone's.
+
+    Args:
+        v: B×D, as many in every process.
+        shard: the rows that are here.
+    """
+    part = attend(world.gather(v.to(shard.dtype)), shard, temperature)
+    peak = world.max(part.lse)
+    weight = torch.exp(part.lse - peak)[:, None]
+    sums = world.mine(world.sum(torch.cat([weight, weight * part.mean], 1)))
+    return Partial(world.mine(peak) + sums[:, 0].log(), sums[:, 1:] / sums[:, :1])
 
 
 def _sums(query: Tensor, bank: Any, temperature: float) -> Partial:
@@ -116,7 +132,8 @@ def merge(parts: list[Partial]) -> Partial:
 class _Exact(torch.autograd.Function):
     @staticmethod
     def forward(ctx, v: Tensor, index: Tensor, bank: Any, temperature: float) -> Tensor:
-        part = attend(v, bank, temperature)
+        world = world_of(bank)
+        part = attend_sharded(v, bank, temperature, world) if world.size > 1 else attend(v, bank, temperature)
         own = bank[index].float()
         ctx.save_for_backward((part.mean - own) / temperature)
         return part.lse - (v.float() * own).sum(1) / temperature

@@ -144,7 +144,12 @@ def colour_maps(how: Augmentation, draws: Tensor) -> tuple[Tensor, Tensor]:
     chroma[:, 0, 0] = 1
     chroma[:, 1, 1] = chroma[:, 2, 2] = s * torch.cos(angle)
     chroma[:, 1, 2], chroma[:, 2, 1] = -s * torch.sin(angle), s * torch.sin(angle)
-    matrix = _FROM_YIQ.to(draws.device) @ chroma @ _TO_YIQ.to(draws.device) * (b * c)[:, None, None]
+    matrix = (
+        _FROM_YIQ.to(draws.device, non_blocking=True)
+        @ chroma
+        @ _TO_YIQ.to(draws.device, non_blocking=True)
+        * (b * c)[:, None, None]
+    )
     return matrix, (1 - c) * b
 
 
@@ -172,7 +177,7 @@ class Augmenter:
 
     def colours(self, draws: Tensor) -> tuple[Tensor, Tensor]:
         """Colour and normalisation of each image as one affine map of its 0–255 values: B×3×3 and B pivots."""
-        scale = 1 / (255 * self.std.to(draws.device))
+        scale = 1 / (255 * self.std.to(draws.device, non_blocking=True))
         matrix, pivot = colour_maps(self.how, draws[:, -6:])
         return scale[:, None] * matrix, pivot
 
@@ -188,9 +193,9 @@ class Augmenter:
         """
         batch, _, height, width = images.shape
         flat = images.reshape(batch, 3, -1).float()
-        mean, std = self.mean.to(images.device), self.std.to(images.device)
+        mean, std = self.mean.to(images.device, non_blocking=True), self.std.to(images.device, non_blocking=True)
         matrix, pivot = colours
-        gray = flat.mean(2) @ _GRAY.to(images.device)
+        gray = flat.mean(2) @ _GRAY.to(images.device, non_blocking=True)
         shift = (pivot * gray)[:, None] / (255 * std) - mean / std
         out = torch.baddbmm(shift[:, :, None], matrix, flat)
         if self.how.colour:
@@ -199,7 +204,7 @@ class Augmenter:
 
     def normalise(self, images: Tensor) -> Tensor:
         """B×3×S×S of values 0–255 → normalised float32, channels last; nothing else is done."""
-        mean, std = (t.to(images.device).view(3, 1, 1) for t in (self.mean, self.std))
+        mean, std = (t.to(images.device, non_blocking=True).view(3, 1, 1) for t in (self.mean, self.std))
         return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def __call__(self, images: Tensor, epoch: int, index: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from zoo.augment import Augmenter
 from zoo.errors import DataError
 from zoo.sources import Source
 
+ALL = slice(0, None)
+
 
 def order(seed: int, epoch: int, size: int, batch: int) -> Tensor:
     """Shuffled indices of one epoch, steps×batch; a rest that fills no batch waits for another epoch."""
@@ -38,12 +40,12 @@ class InMemory:
         for index in steps:
             if len(self.bad):
                 index = index[~torch.isin(index, self.bad)]
-            index = index.to(self.device)
+            index = index.to(self.device, non_blocking=True)
             yield self.augmenter(self.images[index].permute(0, 3, 1, 2), epoch, index), index
 
-    def plain(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, not augmented: B×3×S×S normalised, and their indices."""
-        index = torch.arange(len(self.images), device=self.device)
+    def plain(self, batch: int, span: slice = ALL) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images, or those of a span, in order, not augmented: B×3×S×S normalised, and their indices."""
+        index = torch.arange(len(self.images), device=self.device)[span]
         size = (self.augmenter.how.size,) * 2
         for some in index.split(batch):
             images = self.images[some].permute(0, 3, 1, 2)
@@ -104,9 +106,9 @@ class FromFiles:
             out = self.augmenter.finish(images, self.augmenter.colours(self.augmenter.draws(epoch, index)))
             yield out.contiguous(memory_format=torch.channels_last), index
 
-    def plain(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def plain(self, batch: int, span: slice = ALL) -> Iterator[tuple[Tensor, Tensor]]:
         """As :meth:`InMemory.plain`, without those that cannot be read."""
-        every = torch.arange(len(self.source)).split(batch)
+        every = torch.arange(len(self.source))[span].split(batch)
         for images, index in self._load(None, [some.tolist() for some in every]):
             yield self.augmenter.normalise(images), index
 

@@ -33,7 +33,7 @@ def uniforms(seed: int, epoch: int, index: Tensor, count: int) -> Tensor:
         B×count float32, on the device of ``index``; a pure function of its arguments.
     """
     step = torch.arange(1, count + 1, device=index.device, dtype=torch.int64) * _GOLDEN
-    start = torch.tensor([seed, epoch], dtype=torch.int64, device=index.device)
+    start = torch.tensor([seed, epoch], dtype=torch.int64)  # numbers to the device, which need not be waited for
     key = _mix(_mix(start[0] + _GOLDEN) + start[1] * _GOLDEN)
     stream = _mix(_mix(index.to(torch.int64) * _GOLDEN + key))
     bits = _mix(stream[:, None] + step[None, :])

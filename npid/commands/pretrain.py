@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,9 @@ def pretrain(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, or begin it.")] = False,
+    change_processes: Annotated[
+        bool, typer.Option("--change-processes", help="Resume with another number of processes than before.")
+    ] = False,
     device: Device = "auto",
     workers: Workers = 0,
     skip_bad: SkipBad = False,
@@ -50,5 +54,7 @@ def pretrain(
         workers=workers,
         skip_bad=skip_bad,
         keep_settings=preset is not None or bool(asked),
+        change_processes=change_processes,
     )
-    typer.echo(f"saved in {run}; `npid export {run} --to DIR` makes a model of it.")
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(f"saved in {run}; `npid export {run} --to DIR` makes a model of it.")

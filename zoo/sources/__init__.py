@@ -6,9 +6,9 @@ source.image(0), source.key(0), source.labels
 
 from zoo.errors import DataError
 from zoo.sources import builtin, folder, parquet  # noqa: F401  registers them
-from zoo.sources._base import SOURCES, ArraySource, Source
+from zoo.sources._base import SOURCES, ArraySource, Part, Source
 
-__all__ = ["SOURCES", "ArraySource", "Source", "open_source"]
+__all__ = ["SOURCES", "ArraySource", "Part", "Source", "open_source"]
 
 
 def open_source(data: str, split: str = "train", *, skip_bad: bool = False) -> Source:

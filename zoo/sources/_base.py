@@ -119,6 +119,35 @@ class Source:
         return self.labels, self.classes
 
 
+class Part(Source):
+    """Some images of another source, in its order, as images 0 and on."""
+
+    def __init__(self, whole: Source, start: int, end: int) -> None:
+        super().__init__(whole.data, whole.split)
+        self.whole, self.start, self.end, self.skip_bad = whole, start, end, whole.skip_bad
+        self.labels = None if whole.labels is None else whole.labels[start:end]
+        self.classes = whole.classes
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def key(self, index: int) -> str:
+        return self.whole.key(self.start + index)
+
+    def image(self, index: int) -> Image.Image:
+        return self.whole.image(self.start + index)
+
+    def manifest(self) -> str:
+        return f"{self.whole.manifest()}\n{self.start}:{self.end}"
+
+    def array(self) -> np.ndarray | None:
+        array = self.whole.array()
+        if array is None:
+            return None
+        self.bad = {index - self.start for index in self.whole.bad if self.start <= index < self.end}
+        return array[self.start : self.end]
+
+
 class ArraySource(Source):
     """Images that lie in memory already: N×H×W×3 uint8."""
 
