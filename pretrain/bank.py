@@ -9,7 +9,7 @@ from torch import Tensor
 from zoo import SettingsError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
-_DRAWN = 1 << 16  # rows drawn at once; a multiple of 16 numbers, so that torch draws what it would for all of them
+_DRAWN = 1 << 16  # rows drawn at once; each process of a run draws all of them and keeps its own
 _INT8 = 127.0  # entries of unit vectors lie in [-1, 1]; each row is scaled to use all 8 bits
 
 

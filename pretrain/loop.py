@@ -225,7 +225,7 @@ def pretrain(
         Stopped: after SIGTERM or Ctrl-C; the run is saved.
     """
     run, place = Path(out), torch.device(device)
-    with contextlib.ExitStack() as held, Stop().on_signals() as stop:
+    with contextlib.ExitStack() as held, Stop().on_signals(last_words=world.size > 1) as stop:
 
         def begin() -> tuple[Settings, Position, int]:
             settings.check()

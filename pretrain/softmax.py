@@ -15,10 +15,10 @@ from torch import Tensor
 from pretrain.distributed import World, world_of
 
 CHUNK = 2048  # rows of the bank per step: the B×CHUNK scores stay in cache
-_PIECE = 1 << 20  # rows of the bank per fused call: only an int8 bank is cut by it, as its rows are spelt out first
+PIECE = 1 << 20  # rows of the bank per fused call: only an int8 bank is cut by it, as its rows are spelt out first
 _LARGEST = 80.0  # e^80 is still finite in fp32 and bf16, and e^-80 no denormal
 # where one fused kernel beats the loop below; measured by benchmarks/objective.py and benchmarks/gpu.py
-_FUSED = {"cpu": (torch.float32,), "cuda": (torch.bfloat16,)}
+FUSED = {"cpu": (torch.float32,), "cuda": (torch.bfloat16,)}
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def attend(v: Tensor, bank: Any, temperature: float, *, unit: bool = True) -> Pa
         unit: whether the rows are unit vectors too.
     """
     query = v.to(bank.dtype)
-    if bank.dtype in _FUSED.get(v.device.type, ()):
-        return merge([part for rows in bank.split(_PIECE) for part in fused(query, rows, temperature)])
+    if bank.dtype in FUSED.get(v.device.type, ()):
+        return merge([part for rows in bank.split(PIECE) for part in fused(query, rows, temperature)])
     if unit and 1 / temperature + math.log(len(bank)) < _LARGEST:
         return _sums(query, bank, temperature)
     return _online(query, bank, temperature)
@@ -88,6 +88,13 @@ def _online(query: Tensor, bank: Any, temperature: float) -> Partial:
     return Partial(peak + total.log(), weighted / total[:, None])
 
 
+def heads_for(queries: int, rows: int, device: str) -> int:
+    """How many heads fill a device: a CPU's threads; on a GPU as many as make, with the blocks of queries, enough
+    work for its processors, fewer of them the more queries there are."""
+    wanted = torch.get_num_threads() if device == "cpu" else max(1, 64 * 256 // queries)
+    return max(1, min(wanted, rows // 1024))
+
+
 def fused(query: Tensor, rows: Tensor, temperature: float, heads: int | None = None) -> list[Partial]:
     """Flash attention, with the rows dealt out to its heads: a single query block would leave most cores idle.
 
@@ -101,8 +108,7 @@ def fused(query: Tensor, rows: Tensor, temperature: float, heads: int | None = N
         A partial for each head, and one for the rows that do not divide evenly.
     """
     if heads is None:
-        heads = torch.get_num_threads() if query.device.type == "cpu" else 64
-        heads = max(1, min(heads, len(rows) // 1024))
+        heads = heads_for(len(query), len(rows), query.device.type)
     even = len(rows) // heads * heads
     parts = []
     for some, count in ((rows[:even], heads), (rows[even:], 1)):
