@@ -19,7 +19,69 @@ from pretrain.loop import _step, resolve_amp
 from pretrain.state import State
 from zoo.augment import Augmenter
 from zoo.batches import open_batches, order
-from zoo.sources import open_source
+from zoo.sources import Source, open_source
+
+
+def steps_of(source: Source, preset: str, device: torch.device, per_round: int, rounds: int):
+    """A function that takes a full step on a batch, one that makes batches, and the bare step.
+
+    Returns:
+        The settings; (images, index, number) → None; (steps×B) → batches; () → None; steps of each round.
+    """
+    how = PRESETS[preset]
+    how = replace(how, amp=resolve_amp(how, device), bank_init="random")
+    batches = open_batches(source, Augmenter(how.augment, how.mean, how.std, how.seed), device, workers=0)
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=how.amp == "bfloat16")
+
+    state = State.create(how, batches, len(source), autocast, fresh=True)
+    every = order(how.seed, 0, len(source), how.batch)
+    rows = every[torch.arange(per_round * (rounds + 1)) % len(every)].split(per_round)
+    fixed, _ = next(batches.batches(0, rows[0][:1]))
+
+    def full(images: torch.Tensor, index: torch.Tensor, number: int) -> None:
+        _step(state, images, index, how, number, autocast)
+
+    def bare() -> None:
+        with autocast():
+            v = state.model.embed(fixed)
+        state.optimizer.zero_grad(set_to_none=True)
+        v.sum().backward()
+        state.optimizer.step()
+
+    return how, full, lambda some: batches.batches(0, some), bare, rows
+
+
+def overhead(source: Source, preset: str, device: torch.device, per_round: int, rounds: int) -> float:
+    """Times full and bare steps in turns, prints the medians, and returns the median ratio."""
+    how, full, batches, bare, rows = steps_of(source, preset, device, per_round, rounds)
+
+    def timed(work) -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return (time.perf_counter() - began) / per_round
+
+    def all_full(some: torch.Tensor) -> None:
+        for number, (images, index) in enumerate(batches(some)):
+            full(images, index, number)
+
+    def all_bare() -> None:
+        for _ in range(per_round):
+            bare()
+
+    all_full(rows[0]), all_bare()  # warm up
+    pairs = [(timed(lambda some=some: all_full(some)), timed(all_bare)) for some in rows[1:]]
+    whole, plain = (statistics.median(times) for times in zip(*pairs, strict=True))
+    ratio = statistics.median(a / b for a, b in pairs)
+    print(f"{preset}, batch {how.batch}, {device}, {how.amp}, {torch.get_num_threads()} threads")
+    print(f"full step {1e3 * whole:.1f} ms ({how.batch / whole:,.0f} images/s); bare {1e3 * plain:.1f} ms", end="; ")
+    print(f"median ratio of {len(pairs)} rounds {ratio:.3f}")
+    return ratio
 
 
 def main() -> None:
@@ -30,48 +92,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=25, help="per round")
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
-    device, source = torch.device(asked.device), open_source(asked.data)
-    how = PRESETS[asked.preset]
-    how = replace(how, amp=resolve_amp(how, device), bank_init="random")
-    batches = open_batches(source, Augmenter(how.augment, how.mean, how.std, how.seed), device, workers=0)
-
-    def autocast() -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=how.amp == "bfloat16")
-
-    state = State.create(how, batches, len(source), autocast, fresh=True)
-    every = order(how.seed, 0, len(source), how.batch)
-    steps = every[torch.arange(asked.steps * (asked.rounds + 1)) % len(every)].split(asked.steps)
-    fixed, _ = next(batches.batches(0, steps[0][:1]))
-
-    def timed(work) -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        began = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return (time.perf_counter() - began) / asked.steps
-
-    def full(rows: torch.Tensor) -> None:
-        for number, (images, index) in enumerate(batches.batches(0, rows)):
-            _step(state, images, index, how, number, autocast)
-
-    def bare() -> None:
-        for _ in range(asked.steps):
-            with autocast():
-                v = state.model.embed(fixed)
-            state.optimizer.zero_grad(set_to_none=True)
-            v.sum().backward()
-            state.optimizer.step()
-
-    full(steps[0]), bare()  # warm up
-    pairs = [(timed(lambda rows=rows: full(rows)), timed(bare)) for rows in steps[1:]]
-    whole, plain = (statistics.median(times) for times in zip(*pairs, strict=True))
-    ratio = statistics.median(a / b for a, b in pairs)
-    size = how.batch
-    print(f"{asked.preset}, batch {size}, {device}, {how.amp}, {torch.get_num_threads()} threads")
-    print(f"full step {1e3 * whole:.1f} ms ({size / whole:,.0f} images/s); bare {1e3 * plain:.1f} ms", end="; ")
-    print(f"median ratio of {len(pairs)} rounds {ratio:.3f}")
+    overhead(open_source(asked.data), asked.preset, torch.device(asked.device), asked.steps, asked.rounds)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The typer app. Commands import what they need when they run, so that ``npid --help`` answers at once."""
 
+import os
 import sys
 from typing import Any
 
@@ -36,11 +37,15 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except Exception as error:
             errors, stopping = sys.modules.get("zoo.errors"), sys.modules.get("zoo.stopping")
+            together = sys.modules.get("pretrain.distributed")
+            if together is not None and isinstance(error, together.Elsewhere):
+                raise typer.Exit(1) from error  # another process says why
             if errors is not None and isinstance(error, errors.NpidError):
                 typer.secho(f"npid: {error}", err=True, fg="red")
                 raise typer.Exit(1) from error
             if stopping is not None and isinstance(error, stopping.Stopped):
-                typer.secho(f"npid: {error}", err=True)
+                if os.environ.get("RANK", "0") == "0":
+                    typer.secho(f"npid: {error}", err=True)
                 raise typer.Exit(128 + error.signal) from error
             raise
 

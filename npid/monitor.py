@@ -3,12 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from downstream.features import embeddings
-from downstream.knn import knn
+from downstream.knn import nearest, votes
+from pretrain.distributed import World, world_of
+from pretrain.sharded import bounds
 from zoo import DataError
-from zoo.sources import Source, open_source
+from zoo.sources import Source, Subset, open_source
+
+_K, _TEMPERATURE = 200, 0.07  # neighbours that vote, and τ of their weights (paper)
 
 
 def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[float], None]) -> Any:
@@ -29,12 +36,42 @@ def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[flo
     labels = torch.from_numpy(train.labels)
 
     def monitor(model: Any, bank: Any) -> dict[str, float]:
-        queries, good = embeddings(model, test, device=device, workers=workers)
-        answer = torch.from_numpy(test.labels)
-        rows = bank.read(torch.arange(len(bank), device=bank.rows.device)).cpu()
-        found = knn(rows, labels, queries.cpu(), k=min(200, len(rows)))
-        top1 = (found == answer)[good].float().mean().item()
-        told(top1)
+        """Each process embeds a share of the test images and searches its share of the rows for all of them."""
+        world, k = world_of(bank), min(_K, len(bank))
+        cuts = bounds(len(test), world.size)
+        share = Subset(test, np.arange(*cuts[world.rank : world.rank + 2])) if world.size > 1 else test
+        mine, good = embeddings(model, share, device=device, workers=workers)
+        rows = torch.cat([some.float() for some in bank.split(1 << 16)])
+        queries = torch.cat(world.hear(mine)).to(rows.device)
+        cosines, at = nearest(rows, queries, min(k, len(rows)))
+        near = labels[at.cpu() + getattr(bank, "start", 0)]
+        found = votes(*best(world, cosines.cpu(), near, k, cuts), _TEMPERATURE, int(labels.max()) + 1).argmax(1)
+        right = (found == torch.from_numpy(share.labels))[good].sum()
+        right, asked = world.sum(torch.stack([right, good.sum()])).tolist()
+        told(top1 := right / asked)
         return {"top1": top1}
 
     return monitor
+
+
+def best(world: World, cosines: Tensor, labels: Tensor, k: int, cuts: list[int]) -> tuple[Tensor, Tensor]:
+    """The k nearest of all rows, for a share of the queries, out of the nearest that each process found among its own.
+
+    Args:
+        cosines, labels: Q×c, of this process's rows; c is less than k only where it has fewer.
+        cuts: where each process's share of the queries begins, and the end.
+
+    Returns:
+        q×k cosines, falling, and labels, of this process's share.
+    """
+    if world.size == 1:
+        return cosines, labels
+    give = [end - start for start, end in zip(cuts, cuts[1:], strict=False)]
+    take = [give[world.rank]] * world.size
+
+    def everyones(x: Tensor, filler: float) -> Tensor:
+        padded = F.pad(x, (0, k - x.shape[1]), value=filler)
+        return torch.cat(world.exchange(padded, give, take).chunk(world.size), 1)
+
+    cosines, order = everyones(cosines, -torch.inf).topk(k, dim=1)
+    return cosines, everyones(labels, 0).gather(1, order)

@@ -1,5 +1,6 @@
 """Options that several commands take."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that
 
 
 def pick_device(device: str) -> str:
-    """``auto`` as a real device; the others checked.
+    """``auto`` as a real device; the others checked. A process that torchrun started gets a GPU of its own.
 
     Raises:
         SettingsError: if torch has no such device here.
@@ -27,7 +28,9 @@ def pick_device(device: str) -> str:
     from zoo import SettingsError
 
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -1,5 +1,6 @@
 """Pretraining as the command line shows it; the demo uses it too."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from npid.console import counter, log
 from npid.monitor import knn_monitor
 from pretrain import Settings, pretrain
 from pretrain.checkpoint import CHECKPOINT, read_position
+from pretrain.distributed import joined
 from pretrain.settings import from_dict
 from zoo.sources import open_source
 
@@ -21,38 +23,48 @@ def train(
     workers: int = 0,
     skip_bad: bool = False,
     keep_settings: bool = True,
+    change_processes: bool = False,
 ) -> Path:
     """Open the data, train with progress and kNN scores, return the run folder.
 
     Args:
         keep_settings: whether ``settings`` were asked for, and so must be those of a run that is resumed.
+        change_processes: whether another number of processes may go on with a run.
     """
-    source = open_source(data, skip_bad=skip_bad)
-    begun = resume and (out / CHECKPOINT).exists()
-    at = read_position(out) if begun else None
-    if at and not keep_settings:
-        settings = from_dict(at.settings)
-    epochs = settings.epochs
-    done = at.epoch * len(source) + at.loss_count if at else 0
-    log.print(f"{data}: {len(source):,} images; {settings.backbone} on {device}, {epochs} epochs")
+    with joined(device) as world:
+        source = world.together(lambda: open_source(data, skip_bad=skip_bad))
+        first = world.rank == 0
+        begun = resume and (out / CHECKPOINT).exists()
+        at = world.together(lambda: read_position(out) if begun else None)
+        if at and not keep_settings:
+            settings = from_dict(at.settings)
+        epochs = settings.epochs
+        done = at.epoch * len(source) + at.loss_count if at else 0
+        if first:
+            many = f" and {world.size - 1} more" if world.size > 1 else ""
+            log.print(f"{data}: {len(source):,} images; {settings.backbone} on {device}{many}, {epochs} epochs")
 
-    def told(top1: float) -> None:
-        log.print(f"kNN top-1 {top1:.2%}")
+        def told(top1: float) -> None:
+            if first:
+                log.print(f"kNN top-1 {top1:.2%}")
 
-    with counter("pretrain", epochs * len(source), done) as count:
+        with counter("pretrain", epochs * len(source), done) if first else nullcontext() as count:
 
-        def on_step(now: dict[str, Any]) -> None:
-            count.add(now["images"], f"epoch {now['epoch'] + 1}/{epochs} loss {now['loss']:.3f}")
+            def on_step(now: dict[str, Any]) -> None:
+                if count is not None:
+                    count.add(now["images"], f"epoch {now['epoch'] + 1}/{epochs} loss {now['loss']:.3f}")
 
-        monitor = knn_monitor(source, device=device, workers=workers, told=told)
-        return pretrain(
-            source,
-            out,
-            settings,
-            resume=resume,
-            device=device,
-            workers=workers,
-            monitor=monitor,
-            on_step=on_step,
-            same_settings=keep_settings,
-        )
+            monitor = knn_monitor(source, device=device, workers=workers, told=told)
+            return pretrain(
+                source,
+                out,
+                settings,
+                resume=resume,
+                device=device,
+                workers=workers,
+                monitor=monitor,
+                on_step=on_step,
+                same_settings=keep_settings,
+                world=world,
+                change_processes=change_processes,
+            )

@@ -9,6 +9,7 @@ from torch import Tensor
 from zoo import SettingsError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+_DRAWN = 1 << 16  # rows drawn at once; each process of a run draws all of them and keeps its own
 _INT8 = 127.0  # entries of unit vectors lie in [-1, 1]; each row is scaled to use all 8 bits
 
 
@@ -36,9 +37,29 @@ class MemoryBank:
             self._write(at, F.normalize(rows[at].float(), dim=1))
 
     @classmethod
-    def random(cls, size: int, dim: int, *, seed: int, kind: str = "float32", device: str = "cpu") -> "MemoryBank":
-        """Rows drawn evenly from the sphere; the same for a seed on every device."""
-        rows = torch.randn(size, dim, generator=torch.Generator().manual_seed(seed))
+    def random(
+        cls,
+        size: int,
+        dim: int,
+        *,
+        seed: int,
+        kind: str = "float32",
+        device: str = "cpu",
+        span: tuple[int, int] | None = None,
+    ) -> "MemoryBank":
+        """Rows drawn evenly from the sphere; the same for a seed on every device.
+
+        Args:
+            span: keep only these of the ``size`` rows: the first, and the one after the last.
+        """
+        first, end = span or (0, size)
+        rows = torch.empty(end - first, dim)
+        generator = torch.Generator().manual_seed(seed)
+        for start in range(0, size, _DRAWN):
+            drawn = torch.randn(min(_DRAWN, size - start), dim, generator=generator)
+            at, to = max(first, start), min(end, start + len(drawn))
+            if at < to:
+                rows[at - first : to - first] = drawn[at - start : to - start]
         return cls(rows.to(device), kind)
 
     def __len__(self) -> int:
@@ -64,15 +85,13 @@ class MemoryBank:
         """Move rows towards new embeddings: row ← normalise(momentum·row + (1 − momentum)·v).
 
         Args:
-            index: B int64. An index that occurs twice is written once, with the last of its embeddings.
+            index: B int64. An index that occurs twice gets the last of its embeddings.
             v: B×D unit vectors.
             momentum: share of the old row that stays, in [0, 1].
         """
-        where, of = torch.unique(index, return_inverse=True)
-        if len(where) < len(index):
-            place = torch.arange(len(index), device=index.device)
-            last = torch.zeros_like(where).scatter_reduce_(0, of, place, "amax", include_self=True)
-            index, v = where, v[last]
+        # each takes the last embedding of its index: no order of writing matters, and a GPU is not waited for
+        known, order = index.sort(stable=True)
+        v = v[order[torch.searchsorted(known, index, right=True) - 1]]
         self._write(index, F.normalize(momentum * self.read(index) + (1 - momentum) * v.float(), dim=1))
 
     def _write(self, index: Tensor, rows: Tensor) -> None:

@@ -30,6 +30,7 @@ class Position:
         seconds: of training, scoring excluded.
         loss_sum, loss_count: of the epoch so far.
         versions: of the libraries that made it.
+        processes: that train together.
     """
 
     settings: dict[str, Any]
@@ -41,6 +42,7 @@ class Position:
     seconds: float = 0.0
     loss_sum: float = 0.0
     loss_count: int = 0
+    processes: int = 1
 
 
 def save(run: Path, tensors: dict[str, Tensor], position: Position) -> None:
@@ -73,8 +75,16 @@ def read_position(run: str | Path) -> Position:
         raise RunError(f"{path}: not a complete checkpoint ({error})") from error
 
 
-def read_tensors(run: str | Path, part: str, device: str | torch.device = "cpu") -> dict[str, Tensor]:
-    """The tensors of one part (``model``, ``bank``, ``objective``, ``optimizer``), names without the prefix."""
+def read_tensors(
+    run: str | Path, part: str, device: str | torch.device = "cpu", rows: slice | None = None
+) -> dict[str, Tensor]:
+    """The tensors of one part (``model``, ``bank``, ``objective``, ``optimizer``), names without the prefix.
+
+    Args:
+        rows: read no others.
+    """
     with safe_open(Path(run) / CHECKPOINT, "pt", device=str(device)) as file:
         names = [name for name in file.keys() if name.startswith(f"{part}.")]  # noqa: SIM118  no mapping
-        return {name[len(part) + 1 :]: file.get_tensor(name) for name in names}
+        if rows is None:
+            return {name[len(part) + 1 :]: file.get_tensor(name) for name in names}
+        return {name[len(part) + 1 :]: file.get_slice(name)[rows].to(device) for name in names}

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import contextlib
 import json
 import math
 import time
@@ -16,8 +17,10 @@ import zoo
 from pretrain import checkpoint
 from pretrain.bank import MemoryBank
 from pretrain.checkpoint import CHECKPOINT, METRICS, Position
+from pretrain.distributed import ALONE, World
 from pretrain.objectives import proximal
 from pretrain.settings import Settings, flat, from_dict, to_dict
+from pretrain.sharded import ShardedBank
 from pretrain.state import Autocast, State, new_model
 from zoo import Backbone, RunError, SettingsError
 from zoo.augment import Augmenter
@@ -29,7 +32,7 @@ from zoo.stopping import Stop, Stopped
 
 SAVE_EVERY = 120.0  # seconds between checkpoints within an epoch
 
-Monitor = Callable[[Backbone, MemoryBank], dict[str, float]]
+Monitor = Callable[[Backbone, MemoryBank | ShardedBank], dict[str, float]]
 OnStep = Callable[[dict[str, Any]], None]
 
 
@@ -62,32 +65,44 @@ def resolve_amp(how: Settings, device: torch.device) -> str:
     return "bfloat16" if fast_bf16(device) else "float32"
 
 
-def _step(state: State, images: Tensor, index: Tensor, how: Settings, seed: int, autocast: Autocast) -> float:
-    """One step of everything that learns; returns the mean loss.
+def _step(
+    state: State,
+    images: Tensor,
+    index: Tensor,
+    how: Settings,
+    seed: int,
+    autocast: Autocast,
+    world: World = ALONE,
+) -> float:
+    """One step of everything that learns; returns the mean loss over the images of all processes.
+
+    The device is waited for once, to read the loss and the gradient's norm before anything changes.
 
     Raises:
-        RunError: if the loss or a gradient is not finite; nothing has been changed then.
+        RunError: if the loss or a gradient is not finite, in any process; nothing has been changed then.
     """
     # dropout; with the generator below this makes a step a function of its number
-    torch.default_generator.manual_seed(seed)
+    torch.default_generator.manual_seed(seed * world.size + world.rank)
     if images.is_cuda:
-        torch.cuda.manual_seed(seed)
+        torch.cuda.manual_seed(seed * world.size + world.rank)
     generator = torch.Generator().manual_seed(seed)
     with autocast():
-        v = state.model.embed(images)
+        v = state.embed(images)
     losses = state.objective(v, index, state.bank, generator)
     if how.objective.proximal:
         losses = losses + how.objective.proximal * proximal(v, state.bank.read(index))
     loss = losses.mean()
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    value = loss.item()
     norm = torch.nn.utils.get_total_norm(
         [p.grad for group in state.optimizer.param_groups for p in group["params"] if p.grad is not None]
     )
-    if not (math.isfinite(value) and torch.isfinite(norm)):
-        rows = ", ".join(map(str, index.tolist()))
-        raise RunError(f"loss is {value}, gradient norm {norm.item()}; the images: {rows}")
+    value, size = (world.sum(torch.stack([loss.detach(), norm])) / world.size).tolist()
+    if not (math.isfinite(value) and math.isfinite(size)):
+        # a gradient is that of all processes; where the loss tells whose images it was, the others are not named
+        mine = index.tolist() if not math.isfinite(loss.item()) or math.isfinite(value) else []
+        rows = ", ".join(map(str, sum(world.hear(mine), [])))
+        raise RunError(f"loss is {value}, gradient norm {size}; the images: {rows}")
     state.optimizer.step()
     state.bank.update(index, v.detach(), how.bank_momentum)
     return value
@@ -112,6 +127,36 @@ def _begin(source: Source, how: Settings, run: Path, resume: bool) -> tuple[Sett
     return from_dict(position.settings), position
 
 
+def _deal(source: Source, how: Settings, at: Position, run: Path, world: World, place: torch.device, move: bool) -> int:
+    """How many images of a step each process takes.
+
+    Args:
+        move: whether a run may go on with another number of processes.
+
+    Raises:
+        RunError, SettingsError: if these processes cannot go on with the run, or not with these settings.
+    """
+    began, now = at.processes, world.size
+    if at.total and began != now and at.step:
+        raise RunError(f"{run}: {began} process(es) began epoch {at.epoch + 1}, now {now}; finish it with {began}")
+    if at.total and began != now and not move:
+        raise RunError(f"{run}: trained by {began} process(es), now {now}; add --change-processes to go on with {now}")
+    batch = min(how.batch, len(source))
+    if now == 1:
+        return batch
+    faults = {
+        f"batch: {batch} images are not dealt out evenly to {now} processes, at least 2 to each; set a multiple of "
+        f"{now}": batch % now or batch < 2 * now,
+        "objective parametric keeps a learned weight per image in one process; choose exact": how.objective.name
+        == "parametric",
+        "sync_bn: torch synchronises BatchNorm on GPUs only": how.sync_bn and place.type != "cuda",
+        "--skip-bad: with many processes each must take as many images; remove the bad ones first": source.skip_bad,
+    }
+    if found := [message for message, wrong in faults.items() if wrong]:
+        raise SettingsError("; ".join(found))
+    return batch // now
+
+
 def _same(asked: Settings, kept: Settings, run: Path) -> None:
     """
     Raises:
@@ -126,13 +171,17 @@ def _same(asked: Settings, kept: Settings, run: Path) -> None:
 class _Log:
     """Metrics as JSON lines; lines past the checkpoint are dropped when a run resumes from it."""
 
-    def __init__(self, path: Path, total: int) -> None:
-        self.path = path
+    def __init__(self, path: Path, total: int, quiet: bool) -> None:
+        self.path, self.quiet = path, quiet
+        if quiet:
+            return
         lines = path.read_text().splitlines() if path.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= total]
         write_text(path, "".join(line + "\n" for line in kept))
 
     def __call__(self, **values: Any) -> None:
+        if self.quiet:
+            return
         with open(self.path, "a") as file:
             file.write(json.dumps(values) + "\n")
 
@@ -148,6 +197,8 @@ def pretrain(
     monitor: Monitor | None = None,
     on_step: OnStep | None = None,
     same_settings: bool = True,
+    world: World = ALONE,
+    change_processes: bool = False,
 ) -> Path:
     """Train a backbone without labels.
 
@@ -163,6 +214,9 @@ def pretrain(
             the last.
         on_step: gets step, epoch, loss and lr after each step.
         same_settings: whether ``settings`` must be those of the run that is resumed; otherwise that run's are used.
+        world: the processes that train together (:func:`pretrain.distributed.joined`). They see the batches that one
+            would; rank 0 alone writes, and all must be able to read ``out``.
+        change_processes: whether a run may be resumed by another number of them, between epochs.
 
     Returns:
         The run folder.
@@ -172,38 +226,52 @@ def pretrain(
         Stopped: after SIGTERM or Ctrl-C; the run is saved.
     """
     run, place = Path(out), torch.device(device)
-    settings.check()
-    settings = replace(settings, amp=resolve_amp(settings, place))
-    with locked(run), Stop().on_signals() as stop:
-        how, at = _begin(source, settings, run, resume)
-        if same_settings:
-            _same(settings, how, run)
-        batch = min(how.batch, len(source))
+    with contextlib.ExitStack() as held, Stop().on_signals(last_words=world.size > 1) as stop:
+
+        def begin() -> tuple[Settings, Position, int]:
+            settings.check()
+            asked = replace(settings, amp=resolve_amp(settings, place))
+            if world.rank == 0:
+                held.enter_context(locked(run))
+            how, at = _begin(source, asked, run, resume)
+            if same_settings:
+                _same(asked, how, run)
+            return how, at, _deal(source, how, at, run, world, place, change_processes)
+
+        how, at, local = world.together(begin)
+        world.alike(f"the run in {run} and the images of {source.data}", (at.total, at.data["digest"], how))
+        at.processes = world.size
         batches = open_batches(source, Augmenter(how.augment, how.mean, how.std, how.seed), place, workers)
 
         def autocast() -> torch.autocast:
             return torch.autocast(place.type, torch.bfloat16, enabled=how.amp == "bfloat16")
 
         fresh = at.total == 0
-        state = State.create(how, batches, len(source), autocast, fresh)
+        state = State.create(how, batches, len(source), autocast, fresh, world)
         if not fresh:
             state.load(run, place)
-        log = _Log(run / METRICS, -1 if fresh else at.total)
+        log = _Log(run / METRICS, -1 if fresh else at.total, quiet=world.rank > 0)
 
         def score() -> None:
             if monitor is not None and how.knn_every:
+                world.spread(list(state.model.buffers()))
                 found = monitor(state.model.eval(), state.bank)
                 state.model.train()
                 log(event="knn", step=at.total, epoch=at.epoch, seconds=round(at.seconds, 2), **found)
 
+        def save() -> None:
+            tensors = state.tensors()
+            world.together(lambda: checkpoint.save(run, tensors, at) if world.rank == 0 else None)
+
         if fresh:
             score()
-        per_epoch = len(source) // batch
+        per_epoch = len(source) // (local * world.size)
         saved = time.monotonic()
         for epoch in range(at.epoch, how.epochs):
-            steps = order(how.seed, epoch, len(source), batch)[at.step :]
+            steps = order(how.seed, epoch, len(source), local * world.size)[at.step :]
+            mine = steps.view(len(steps), world.size, local)[:, world.rank]
             began = time.monotonic()
-            for images, index in batches.batches(epoch, steps):
+            for images, index in batches.batches(epoch, mine):
                 lr = learning_rate(how, epoch + at.step / per_epoch)
                 for group in state.optimizer.param_groups:
                     group["lr"] = lr
@@ -211,20 +279,22 @@ def pretrain(
                     at.step += 1
                     continue
                 try:
-                    loss = _step(state, images, index, how, how.seed * 1_000_003 + at.total, autocast)
+                    loss = _step(state, images, index, how, how.seed * 1_000_003 + at.total, autocast, world)
                 except RunError as error:
-                    raise RunError(f"{run}: stopped at step {at.total} of epoch {epoch}: {error}") from error
-                now = time.monotonic()
+                    where = f"{run}: stopped at step {at.total} of epoch {epoch}"
+                    raise world.told(RunError(f"{where}: {error}")) from error
+                now, count = time.monotonic(), len(index) * world.size
                 at.seconds, began = at.seconds + now - began, now
                 at.step, at.total = at.step + 1, at.total + 1
-                at.loss_sum, at.loss_count = at.loss_sum + loss * len(index), at.loss_count + len(index)
+                at.loss_sum, at.loss_count = at.loss_sum + loss * count, at.loss_count + count
                 if on_step is not None:
-                    on_step({"step": at.total, "epoch": epoch, "loss": loss, "lr": lr, "images": len(index)})
-                if stop.signal is not None or now - saved > SAVE_EVERY:
-                    checkpoint.save(run, state.tensors(), at)
+                    on_step({"step": at.total, "epoch": epoch, "loss": loss, "lr": lr, "images": count})
+                signal, due = world.largest(stop.signal or 0, now - saved > SAVE_EVERY)
+                if signal or due:
+                    save()
                     saved = time.monotonic()
-                    if stop.signal is not None:
-                        raise Stopped(stop.signal, run)
+                    if signal:
+                        raise Stopped(signal, run)
                     began = time.monotonic()
             mean = at.loss_sum / max(at.loss_count, 1)
             lr = learning_rate(how, epoch + 1)
@@ -232,6 +302,6 @@ def pretrain(
             at.epoch, at.step, at.loss_sum, at.loss_count = epoch + 1, 0, 0.0, 0
             if how.knn_every and ((epoch + 1) % how.knn_every == 0 or epoch + 1 == how.epochs):
                 score()
-            checkpoint.save(run, state.tensors(), at)
+            save()
             saved = time.monotonic()
     return run

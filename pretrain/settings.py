@@ -30,6 +30,7 @@ class Settings:
         momentum, nesterov, weight_decay: of SGD; norms and biases are not decayed unless ``decay_all``.
         schedule: ``step`` (×0.1 at each of ``drops``, in epochs) or ``cosine`` (to zero).
         warmup: epochs of linear warm-up.
+        sync_bn: whether BatchNorm takes its statistics over all processes' images (many GPUs only) or each its own.
         amp: ``auto`` (bf16 where the hardware has it), ``bfloat16`` or ``float32``.
         seed: of everything.
         knn_every: epochs between kNN scores; 0 for never.
@@ -56,6 +57,7 @@ class Settings:
     schedule: str = "step"
     drops: tuple[int, ...] = (120, 160)
     warmup: float = 0.0
+    sync_bn: bool = False
     amp: str = "auto"
     seed: int = 0
     knn_every: int = 5

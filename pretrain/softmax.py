@@ -2,7 +2,7 @@
 
 The gradient of the loss with respect to an embedding is attention over the bank (queries: embeddings, keys and
 values: the bank, scale 1/τ) minus the image's own row, so the pass that sums the exponentials also gives the
-gradient. Partial results over any split of the bank merge by their logsumexp.
+gradient. Partial results over any split of the bank, over processes too, merge by their logsumexp.
 """
 
 import math
@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pretrain.distributed import World, world_of
+
 CHUNK = 2048  # rows of the bank per step: the B×CHUNK scores stay in cache
-_PIECE = 1 << 20  # rows of the bank per fused call: only an int8 bank is cut by it, as its rows are spelt out first
+PIECE = 1 << 20  # rows of the bank per fused call: only an int8 bank is cut by it, as its rows are spelt out first
 _LARGEST = 80.0  # e^80 is still finite in fp32 and bf16, and e^-80 no denormal
 # where one fused kernel beats the loop below; measured by benchmarks/objective.py and benchmarks/gpu.py
-_FUSED = {"cpu": (torch.float32,), "cuda": (torch.bfloat16,)}
+FUSED = {"cpu": (torch.float32,), "cuda": (torch.bfloat16,)}
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,25 @@ def attend(v: Tensor, bank: Any, temperature: float, *, unit: bool = True) -> Pa
         unit: whether the rows are unit vectors too.
     """
     query = v.to(bank.dtype)
-    if bank.dtype in _FUSED.get(v.device.type, ()):
-        return merge([part for rows in bank.split(_PIECE) for part in fused(query, rows, temperature)])
+    if bank.dtype in FUSED.get(v.device.type, ()):
+        return merge([part for rows in bank.split(PIECE) for part in fused(query, rows, temperature)])
     if unit and 1 / temperature + math.log(len(bank)) < _LARGEST:
         return _sums(query, bank, temperature)
     return _online(query, bank, temperature)
+
+
+def attend_sharded(v: Tensor, shard: Any, temperature: float, world: World) -> Partial:
+    """:func:`attend` for this process's vectors over rows that are dealt out to all: the shards answer everyone's.
+
+    Args:
+        v: B×D, as many in every process.
+        shard: the rows that are here.
+    """
+    part = attend(world.gather(v.to(shard.dtype)), shard, temperature)
+    peak = world.max(part.lse)
+    weight = torch.exp(part.lse - peak)[:, None]
+    sums = world.mine(world.sum(torch.cat([weight, weight * part.mean], 1)))
+    return Partial(world.mine(peak) + sums[:, 0].log(), sums[:, 1:] / sums[:, :1])
 
 
 def _sums(query: Tensor, bank: Any, temperature: float) -> Partial:
@@ -72,6 +88,13 @@ def _online(query: Tensor, bank: Any, temperature: float) -> Partial:
     return Partial(peak + total.log(), weighted / total[:, None])
 
 
+def heads_for(queries: int, rows: int, device: str) -> int:
+    """How many heads fill a device: a CPU's threads; on a GPU as many as make, with the blocks of queries, enough
+    work for its processors, fewer of them the more queries there are."""
+    wanted = torch.get_num_threads() if device == "cpu" else max(1, 64 * 256 // queries)
+    return max(1, min(wanted, rows // 1024))
+
+
 def fused(query: Tensor, rows: Tensor, temperature: float, heads: int | None = None) -> list[Partial]:
     """Flash attention, with the rows dealt out to its heads: a single query block would leave most cores idle.
 
@@ -85,8 +108,7 @@ def fused(query: Tensor, rows: Tensor, temperature: float, heads: int | None = N
         A partial for each head, and one for the rows that do not divide evenly.
     """
     if heads is None:
-        heads = torch.get_num_threads() if query.device.type == "cpu" else 64
-        heads = max(1, min(heads, len(rows) // 1024))
+        heads = heads_for(len(query), len(rows), query.device.type)
     even = len(rows) // heads * heads
     parts = []
     for some, count in ((rows[:even], heads), (rows[even:], 1)):
@@ -116,7 +138,8 @@ def merge(parts: list[Partial]) -> Partial:
 class _Exact(torch.autograd.Function):
     @staticmethod
     def forward(ctx, v: Tensor, index: Tensor, bank: Any, temperature: float) -> Tensor:
-        part = attend(v, bank, temperature)
+        world = world_of(bank)
+        part = attend_sharded(v, bank, temperature, world) if world.size > 1 else attend(v, bank, temperature)
         own = bank[index].float()
         ctx.save_for_backward((part.mean - own) / temperature)
         return part.lse - (v.float() * own).sum(1) / temperature

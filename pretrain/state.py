@@ -1,19 +1,24 @@
 """Everything in a run that learns."""
 
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 import zoo
 from pretrain import checkpoint
 from pretrain.bank import MemoryBank
 from pretrain.checkpoint import CHECKPOINT
+from pretrain.distributed import ALONE, World
 from pretrain.objectives import Objective, build
 from pretrain.settings import Settings
+from pretrain.sharded import ShardedBank, bounds
 from zoo import Backbone, InputSpec, SettingsError
 from zoo.batches import Batches
 
@@ -45,20 +50,28 @@ def _start_from(model: Backbone, init: str) -> None:
 
 @dataclass
 class State:
-    """Everything that learns."""
+    """Everything that learns.
+
+    Attributes:
+        embed: images → unit vectors; with many processes the gradients that come back are their mean.
+    """
 
     model: Backbone
-    bank: MemoryBank
+    bank: MemoryBank | ShardedBank
     objective: Objective
     optimizer: torch.optim.SGD
+    embed: Callable[[Tensor], Tensor]
 
     @classmethod
-    def create(cls, how: Settings, batches: Batches, size: int, autocast: Autocast, fresh: bool) -> "State":
+    def create(
+        cls, how: Settings, batches: Batches, size: int, autocast: Autocast, fresh: bool, world: World = ALONE
+    ) -> "State":
         """The start of a run: random weights from the seed, and the first bank.
 
         Args:
             size: N, images.
             fresh: whether the bank must be the first one; a checkpoint replaces it otherwise.
+            world: the processes that train together; each keeps a part of the bank.
         """
         device = batches.device
         torch.manual_seed(how.seed)
@@ -67,10 +80,18 @@ class State:
             _start_from(model, how.init)
         model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         objective = build(how.objective, size, how.dim).to(device)
-        bank = MemoryBank.random(size, how.dim, seed=how.seed, kind=how.bank_dtype, device=str(device))
+        first, end = bounds(size, world.size)[world.rank : world.rank + 2]
+        own = MemoryBank.random(
+            size, how.dim, seed=how.seed, kind=how.bank_dtype, device=str(device), span=(first, end)
+        )
         if fresh and how.bank_init == "features":
-            _fill(bank, model, batches, how.batch, autocast)
-        return cls(model, bank, objective, _optimizer(model, objective, how))
+            _fill(own, model, batches, how.batch, autocast, slice(first, end))
+        bank = own if world.size == 1 else ShardedBank(own, size, world)
+        if how.sync_bn and world.size > 1:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        optimizer = _optimizer(model, objective, how)
+        embed = model.embed if world.size == 1 else _averaged(model, how.augment.size, device)
+        return cls(model, bank, objective, optimizer, embed)
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it, by part."""
@@ -93,7 +114,9 @@ class State:
         """
         zoo.weights.apply(self.model, checkpoint.read_tensors(run, "model"), str(run / CHECKPOINT))
         zoo.weights.apply(self.objective, checkpoint.read_tensors(run, "objective"), str(run / CHECKPOINT))
-        self.bank.load(checkpoint.read_tensors(run, "bank", device))
+        bank = self.bank
+        rows = slice(bank.start, bank.start + len(bank.own)) if isinstance(bank, ShardedBank) else None
+        bank.load(checkpoint.read_tensors(run, "bank", device, rows))
         momenta = checkpoint.read_tensors(run, "optimizer", device)
         for name, parameter in _parameters(self.model, self.objective):
             if name in momenta:
@@ -118,10 +141,41 @@ def _optimizer(model: Backbone, objective: Objective, how: Settings) -> torch.op
 
 
 @torch.no_grad()
-def _fill(bank: MemoryBank, model: Backbone, batches: Batches, batch: int, autocast: Autocast) -> None:
-    """Put the untrained backbone's features in the bank: rows that know about images learn far faster than noise."""
-    for images, index in batches.plain(batch):
+def _fill(bank: MemoryBank, model: Backbone, batches: Batches, batch: int, autocast: Autocast, span: slice) -> None:
+    """Put the untrained backbone's features in the bank: rows that know about images learn far faster than noise.
+
+    Args:
+        bank: of the images in ``span`` alone.
+    """
+    for images, index in batches.plain(batch, span):
         if len(index) > 1:  # by batch statistics: the running ones mean nothing yet
             with autocast():
                 v = model.embed(images)
-            bank.update(index, v, 0.0)
+            bank.update(index - span.start, v, 0.0)
+
+
+class _Embed(nn.Module):
+    """DistributedDataParallel wraps ``forward``; ours is ``embed``."""
+
+    def __init__(self, model: Backbone) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.embed(images)
+
+
+def _averaged(model: Backbone, size: int, device: torch.device) -> nn.Module:
+    """``embed`` whose gradients are averaged over the processes. Each keeps BatchNorm's running statistics of its own
+    images; those of rank 0 are the model's."""
+    # torch 2.14 has another name for the same, and warns of the old one
+    names = inspect.signature(DistributedDataParallel).parameters
+    still: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False}
+    wrapped = DistributedDataParallel(_Embed(model), gradient_as_bucket_view=True, **still)
+    # after the first backward pass it sorts its buckets anew, and with them the order of sums; doing that pass here
+    # lets a resumed run add up as one that was never stopped. In eval mode nothing but the gradients changes.
+    model.eval()
+    wrapped(torch.zeros(2, 3, size, size, device=device)).sum().backward()
+    model.zero_grad(set_to_none=True)
+    model.train()
+    return wrapped

@@ -13,6 +13,7 @@ from zoo.errors import DataError
 from zoo.sources import Source
 
 _TOGETHER = 16  # images opened before their boxes are drawn; those that are no JPEG lie decoded meanwhile
+ALL = slice(0, None)
 
 
 def order(seed: int, epoch: int, size: int, batch: int) -> Tensor:
@@ -44,9 +45,9 @@ class InMemory:
             images = self.images.index_select(0, index).permute(0, 3, 1, 2)
             yield self.augmenter(images, epoch, index), index
 
-    def plain(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, not augmented: B×3×S×S normalised, and their indices."""
-        index = torch.arange(len(self.images), device=self.device)
+    def plain(self, batch: int, span: slice = ALL) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images, or those of a span, in order, not augmented: B×3×S×S normalised, and their indices."""
+        index = torch.arange(len(self.images), device=self.device)[span]
         size = (self.augmenter.how.size,) * 2
         for some in index.split(batch):
             images = self.images[some].permute(0, 3, 1, 2)
@@ -118,9 +119,9 @@ class FromFiles:
         for images, index in self._load(epoch, steps.tolist()):
             yield self.augmenter.finish(images, self.augmenter.colours(self.augmenter.draws(epoch, index))), index
 
-    def plain(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def plain(self, batch: int, span: slice = ALL) -> Iterator[tuple[Tensor, Tensor]]:
         """As :meth:`InMemory.plain`, without those that cannot be read."""
-        every = torch.arange(len(self.source)).split(batch)
+        every = torch.arange(len(self.source))[span].split(batch)
         for images, index in self._load(None, [some.tolist() for some in every]):
             yield self.augmenter.normalise(images), index
 

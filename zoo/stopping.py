@@ -22,8 +22,13 @@ class Stop:
     signal: int | None = None
 
     @contextmanager
-    def on_signals(self) -> Iterator["Stop"]:
-        """Handle both signals within the block (in the main thread; elsewhere nothing is handled)."""
+    def on_signals(self, last_words: bool = False) -> Iterator["Stop"]:
+        """Handle both signals within the block (in the main thread; elsewhere nothing is handled).
+
+        Args:
+            last_words: go on handling them when an error ends the block. When one of many processes dies, torchrun
+                sends SIGTERM to the others at once; they would die before they could say what happened.
+        """
 
         def note(number: int, frame: Any) -> None:
             self.signal = number
@@ -32,8 +37,10 @@ class Stop:
             yield self
             return
         before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        keep = last_words
         try:
             yield self
+            keep = False
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.getsignal(number) if keep else handler)

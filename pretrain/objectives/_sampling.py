@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
+from pretrain.distributed import ALONE, World
 from pretrain.objectives._base import Rows
 
 # rows fetched per step; on a CPU they stay in a core's cache (2 MiB of fp32 at D = 128)
@@ -12,7 +13,7 @@ CHUNK = {"cpu": 4096}
 CHUNK_ELSEWHERE = 1 << 20
 
 
-def draw(index: Tensor, size: int, settings, generator: Generator) -> Tensor:
+def draw(index: Tensor, size: int, settings, generator: Generator, world: World = ALONE) -> Tensor:
     """Negatives, uniform over the N images (paper's noise distribution 1/n).
 
     Args:
@@ -20,6 +21,7 @@ def draw(index: Tensor, size: int, settings, generator: Generator) -> Tensor:
         size: N.
         settings: ``negatives`` m, ``shared``, ``exclude_positive`` are read.
         generator: of the CPU, so that a run draws the same on every device.
+        world: of as many images in each process; each draws for all, so that a run draws the same over any number.
 
     Returns:
         B×m, or m where shared. Rows of their own are drawn from the N − 1 others if positives are excluded; shared
@@ -27,35 +29,32 @@ def draw(index: Tensor, size: int, settings, generator: Generator) -> Tensor:
     """
     m = settings.negatives
     if settings.shared:
-        return torch.randint(size, (m,), generator=generator).to(index.device)
-    if not settings.exclude_positive:
-        return torch.randint(size, (len(index), m), generator=generator).to(index.device)
-    others = torch.randint(size - 1, (len(index), m), generator=generator).to(index.device)
-    return others + (others >= index[:, None])
+        return torch.randint(size, (m,), generator=generator).to(index.device, non_blocking=True)
+    exclude = settings.exclude_positive
+    everyone = torch.randint(size - exclude, (world.size * len(index), m), generator=generator)
+    others = world.mine(everyone).to(index.device, non_blocking=True)
+    return others + (others >= index[:, None]) if exclude else others
 
 
-def blocks(
-    v: Tensor, negatives: Tensor, bank: Rows, index: Tensor | None
-) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+def blocks(v: Tensor, negatives: Tensor, bank: Rows) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
     """Cosines with the negatives, some at a time.
 
     Args:
         v: B×D, in the bank's type.
         negatives: B×m or m.
-        index: B positives to mark, or None to mark nothing.
 
     Yields:
-        the images (b of them) as a slice of the batch; cosines (b×c fp32); the places in them that :func:`hits` finds;
-        rows (b×c×D or c×D).
+        the images (b of them) as a slice of the batch; cosines (b×c fp32); their negatives (b×c or c); rows (b×c×D or
+        c×D).
     """
-    step = CHUNK.get(v.device.type, CHUNK_ELSEWHERE)
+    step = getattr(bank, "block", CHUNK.get(v.device.type, CHUNK_ELSEWHERE))
     images = len(v) if negatives.ndim == 1 else max(1, step // negatives.shape[1])
     for start in range(0, len(v), images):
         at = slice(start, start + images)
         for some in (negatives if negatives.ndim == 1 else negatives[at]).split(step, dim=-1):
             rows = bank[some]
             cosines = v[at] @ rows.T if some.ndim == 1 else torch.bmm(rows, v[at, :, None])[:, :, 0]
-            yield at, cosines.float(), some.new_empty(2, 0) if index is None else hits(some, index[at]), rows
+            yield at, cosines.float(), some, rows
 
 
 def hits(negatives: Tensor, index: Tensor) -> Tensor:
@@ -67,6 +66,22 @@ def hits(negatives: Tensor, index: Tensor) -> Tensor:
     columns = found.nonzero()[:, 0]  # few: comparing all B×m would cost as much as the softmax
     rows, at = (negatives[columns] == index[:, None]).nonzero().T
     return torch.stack([rows, columns[at]])
+
+
+def leave_out(scores: Tensor, negatives: Tensor, index: Tensor, value: float) -> None:
+    """Overwrite the scores (B×m) of negatives (B×m or m) that are the image's positive."""
+    if scores.is_cuda:  # comparing is cheap there, and waiting for the number of hits is not
+        scores.masked_fill_(negatives == index[:, None], value)
+    else:
+        rows, columns = hits(negatives, index)
+        scores[rows, columns] = value
+
+
+def count_hits(negatives: Tensor, index: Tensor) -> Tensor:
+    """How many of each image's negatives (B×m or m) are its positive: B."""
+    if negatives.is_cuda:
+        return (negatives == index[:, None]).sum(1)
+    return torch.bincount(hits(negatives, index)[0], minlength=len(index))
 
 
 def weighted(weights: Tensor, rows: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from pretrain.distributed import world_of
 from pretrain.objectives._base import OBJECTIVES, Objective, Rows
-from pretrain.objectives._sampling import blocks, draw, hits, weighted
+from pretrain.objectives._sampling import blocks, count_hits, draw, leave_out, weighted
 from pretrain.softmax import Partial, merge
 
 _NEVER = -1e30  # score of a negative that is left out: finite, so that no difference of infinities arises
@@ -19,13 +20,13 @@ class _InfoNCE(torch.autograd.Function):
         positive = (v.float() * own).sum(1) / temperature
         extra = torch.zeros_like(positive)
         if stand_for:
-            hit = hits(negatives, index)[0] if exclude else index[:0]
-            left = negatives.shape[-1] - torch.bincount(hit, minlength=len(v))
+            left = negatives.shape[-1] - (count_hits(negatives, index) if exclude else torch.zeros_like(index))
             extra = math.log(stand_for) - left.clamp(min=1).log()
         lse, mean = positive.clone(), own.clone()
-        for at, cosines, places, rows in blocks(query, negatives, bank, index if exclude else None):
+        for at, cosines, some, rows in blocks(query, negatives, bank):
             scores = cosines.div_(temperature)
-            scores[places[0], places[1]] = _NEVER
+            if exclude:
+                leave_out(scores, some, index[at], _NEVER)
             peak = scores.amax(1, keepdim=True)
             p = scores.sub_(peak).exp_()
             total = p.sum(1)
@@ -75,6 +76,6 @@ def infonce(
 class InfoNCE(Objective):
     def forward(self, v: Tensor, index: Tensor, bank: Rows, generator: Generator) -> Tensor:
         how = self.settings
-        negatives = draw(index, self.size, how, generator)
+        negatives = draw(index, self.size, how, generator, world_of(bank))
         options = {"exclude_positive": how.exclude_positive, "corrected": how.corrected}
         return infonce(v, index, negatives, bank, how.temperature, **options)

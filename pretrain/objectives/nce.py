@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from pretrain.distributed import world_of
 from pretrain.objectives._base import OBJECTIVES, Objective, ObjectiveSettings, Rows
-from pretrain.objectives._sampling import blocks, draw, weighted
+from pretrain.objectives._sampling import blocks, draw, leave_out, weighted
 
 
 class _NCE(torch.autograd.Function):
@@ -20,9 +21,10 @@ class _NCE(torch.autograd.Function):
         positive = (v.float() * own).sum(1) / temperature - shift
         loss = F.softplus(-positive)
         slope = -torch.sigmoid(-positive)[:, None] * own
-        for at, cosines, hits, rows in blocks(query, negatives, bank, index if exclude else None):
+        for at, cosines, some, rows in blocks(query, negatives, bank):
             scores = cosines.div_(temperature).sub_(shift)
-            scores[hits[0], hits[1]] = -torch.inf
+            if exclude:
+                leave_out(scores, some, index[at], -torch.inf)
             loss[at] += F.softplus(scores).sum(1)
             slope[at] += weighted(scores.sigmoid_(), rows)
         ctx.save_for_backward(slope / temperature)
@@ -63,9 +65,12 @@ def nce(
 
 @torch.no_grad()
 def estimate_log_z(v: Tensor, negatives: Tensor, bank: Rows, temperature: float) -> Tensor:
-    """Monte Carlo estimate of log Z: log of (n/m) Σ_j exp(v·M_j/τ), averaged over the batch (paper, eq. 8)."""
-    parts = [(c / temperature).flatten().logsumexp(0) for _, c, _, _ in blocks(v.to(bank.dtype), negatives, bank, None)]
-    return torch.stack(parts).logsumexp(0) + math.log(len(bank) / negatives.shape[-1] / len(v))
+    """Monte Carlo estimate of log Z: log of (n/m) Σ_j exp(v·M_j/τ), averaged over the whole batch (paper, eq. 8)."""
+    parts = [(c / temperature).flatten().logsumexp(0) for _, c, _, _ in blocks(v.to(bank.dtype), negatives, bank)]
+    mine, world = torch.stack(parts).logsumexp(0), world_of(bank)
+    peak = world.max(mine)
+    every = peak + world.sum(torch.exp(mine - peak)).log()
+    return every + math.log(len(bank) / negatives.shape[-1] / len(v) / world.size)
 
 
 @OBJECTIVES.register("nce")
@@ -77,11 +82,13 @@ class NCE(Objective):
         super().__init__(settings, size, dim)
         self.register_buffer("log_z", torch.zeros(()))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self._seen: int | None = None  # the same as a number, so that a step need not ask the device for it
 
     @torch.no_grad()
     def _follow_z(self, v: Tensor, negatives: Tensor, bank: Rows) -> None:
         how = self.settings
-        seen = int(self.seen)
+        seen = int(self.seen) if self._seen is None else self._seen
+        self._seen = seen
         if how.z == "monte-carlo" and seen >= how.z_batches:
             return
         new = estimate_log_z(v, negatives, bank, how.temperature)
@@ -92,9 +99,10 @@ class NCE(Objective):
             new = torch.logaddexp(self.log_z + math.log(keep), new + math.log1p(-keep)) if keep else new
         self.log_z.copy_(new)
         self.seen += 1
+        self._seen += 1
 
     def forward(self, v: Tensor, index: Tensor, bank: Rows, generator: Generator) -> Tensor:
         how = self.settings
-        negatives = draw(index, self.size, how, generator)
+        negatives = draw(index, self.size, how, generator, world_of(bank))
         self._follow_z(v, negatives, bank)
         return nce(v, index, negatives, bank, how.temperature, self.log_z, exclude_positive=how.exclude_positive)

@@ -84,6 +84,11 @@ def test_list_and_doctor():
         (["pretrain", "digits", "--out", "run", "--set", "lr"], "--set takes KEY=VALUE"),
         (["pretrain", "digits", "--out", "run", "--set", "lr=-1"], "lr must be positive"),
         (["pretrain", "digits", "--out", "run", "--device", "tpu9"], "--device tpu9"),
+        (["pretrain", "digits"], "--out RUN is missing"),
+        (["pretrain", "digits", "--out", "run", "--images", "9"], "only go with --plan"),
+        (["pretrain", "--plan"], "--plan needs DATA or --images"),
+        (["pretrain", "--plan", "--images", "1000", "--devices", "7"], "--devices 7: 256 images"),
+        (["pretrain", "--plan", "--images", "9", "--device", "tpu"], "--device must be cpu, cuda or mps"),
         (["export", "run", "--to", "model"], "checkpoint.safetensors: not found"),
         (["knn", "model", "digits"], "model: no such folder, and no model of that name"),
         (["info", "."], "config.json: not found"),
@@ -95,6 +100,16 @@ def test_bad_input_gets_one_message_an_exit_code_and_leaves_nothing(tmp_path, mo
     assert done.exit_code == 1 and isinstance(done.exception, SystemExit)
     assert message in done.output and "Traceback" not in done.output
     assert not (tmp_path / "model").exists() and not (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_the_plan_is_shown_and_nothing_is_trained(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    big = npid("pretrain", "--plan", "--images", 10**9, "--devices", 64, "--device", "cuda", "--set", "batch=2048")
+    assert big.exit_code == 0, big.output
+    assert "1,000,000,000 images, dim 128, batch 2048, 64 × cuda" in big.output and "all-gather" in big.output
+    small = npid("pretrain", "digits", "--plan", "--preset", "digits")
+    assert small.exit_code == 0 and "1,437 images" in small.output and "all-gather" not in small.output
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,0 +1,271 @@
+"""What the processes of tests/pretrain/test_distributed.py do; each task gives the same in any number of them."""
+
+import inspect
+import json
+import math
+import os
+import signal
+import socket
+from contextlib import nullcontext
+from dataclasses import replace
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.nn.functional import normalize
+
+from npid.monitor import best, knn_monitor
+from pretrain import PRESETS, override, pretrain
+from pretrain.bank import MemoryBank
+from pretrain.checkpoint import locked
+from pretrain.distributed import ALONE, joined
+from pretrain.objectives import ObjectiveSettings, build
+from pretrain.sharded import ShardedBank, bounds
+from zoo.backbones import BACKBONES, Backbone
+from zoo.files import WriteError
+from zoo.sources import open_source
+
+N, D, B = 997, 16, 16
+OBJECTIVES = {
+    "exact": ObjectiveSettings(),
+    "nce": ObjectiveSettings(name="nce", negatives=40),
+    "nce shared": ObjectiveSettings(name="nce", negatives=500, shared=True, z="ema"),
+    "infonce": ObjectiveSettings(name="infonce", negatives=40, exclude_positive=False),
+    "infonce shared": ObjectiveSettings(name="infonce", negatives=2000, shared=True, corrected=True),
+}
+
+
+@BACKBONES.register("no-norm")
+class NoNorm(Backbone):
+    """Without BatchNorm, whose statistics are of one process's images, so that any number of processes agree."""
+
+    layers, first_conv, projection = ("conv1",), "conv1", "fc"
+
+    def __init__(self, dim, stem):
+        super().__init__(dim, stem)
+        self.conv1, self.fc = nn.Conv2d(3, 8, 3, 2), nn.Linear(8 * 9, dim)
+
+    def forward(self, x):
+        return self.fc(self.conv1(x).relu().flatten(1))
+
+    def _stages(self):
+        return [("conv1", [self.conv1])]
+
+
+TINY = override(
+    PRESETS["digits"],
+    {
+        "backbone": "no-norm",
+        "bank_init": "random",
+        "epochs": "2",
+        "batch": "256",
+        "dim": "8",
+        "augment.size": "8",
+        "amp": "float32",
+        "objective.proximal": "1",
+    },
+)
+NORMED = replace(TINY, backbone="resnet10", bank_init="features", bank_dtype="int8")
+
+
+def new_bank(world, kind):
+    cut = bounds(N, world.size)
+    own = MemoryBank.random(N, D, seed=5, kind=kind, span=(cut[world.rank], cut[world.rank + 1]))
+    return own if world.size == 1 else ShardedBank(own, N, world)
+
+
+def objectives(world):
+    """Losses, gradients and the bank afterwards, of the whole batch."""
+    torch.manual_seed(1)
+    everyone, index = normalize(torch.randn(B, D)), torch.randint(N, (B,))
+    index[-1] = index[0]  # twice, in different processes
+    found = {}
+    for name, how in OBJECTIVES.items():
+        for kind in ("float32", "bfloat16", "int8"):
+            bank, objective = new_bank(world, kind), build(how, N, D)
+            for step in range(2):
+                v = world.mine(everyone).clone().requires_grad_()
+                losses = objective(v, world.mine(index), bank, torch.Generator().manual_seed(step))
+                losses.mean().backward()
+                bank.update(world.mine(index), v.detach(), 0.5)
+            found |= {f"{name}, {kind}: loss": world.gather(losses.detach())}
+            found |= {f"{name}, {kind}: gradient": world.gather(v.grad) / world.size}
+            found |= {f"{name}, {kind}: {part}": t.float() for part, t in bank.state().items()}
+            found |= {f"{name}, {kind}: {part}": t for part, t in objective.state_dict().items()}
+    return found
+
+
+def neighbours(world):
+    """The nearest of all rows, of each query, though most processes have fewer rows than are asked for."""
+    torch.manual_seed(2)
+    queries, labels, k = normalize(torch.randn(11, D)), torch.arange(N), 600
+    start, end = bounds(N, world.size)[world.rank : world.rank + 2]
+    rows = new_bank(world, "float32").split(N)
+    cosines, at = (queries @ next(iter(rows)).T).topk(min(k, end - start))
+    cosines, found = best(world, cosines, labels[start + at], k, bounds(11, world.size))
+    return {"cosines": torch.cat(world.hear(cosines)), "found": torch.cat(world.hear(found))}
+
+
+WIRED = {
+    "exact": {},
+    "nce": {"objective.name": "nce", "objective.z": "ema", "objective.negatives": "2048"},
+    "infonce": {"objective.name": "infonce", "objective.shared": "true", "objective.proximal": "0"},
+}
+
+
+def wire(world, folder):
+    """Bytes that this process put into each kind of collective in one step, counted at torch.distributed."""
+    from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+
+    import pretrain.sharded
+    import pretrain.state
+
+    sums, counted = dict.fromkeys(("all-gather", "all-reduce", "all-to-all"), 0), {}
+    real = dist.all_gather, dist.all_reduce, dist.all_to_all_single, pretrain.state.DistributedDataParallel
+
+    def counting(kind, at, send):
+        def count(*given, **named):
+            sums[kind] += given[at].nbytes
+            return send(*given, **named)
+
+        return count
+
+    class Counting(real[3]):  # sends its gradients by dist.all_reduce too
+        __signature__ = inspect.signature(real[3])
+
+        def __init__(self, *given, **named):
+            super().__init__(*given, **named)
+            self.register_comm_hook(None, allreduce_hook)
+
+    dist.all_gather = counting("all-gather", 1, real[0])
+    dist.all_reduce = counting("all-reduce", 0, real[1])
+    dist.all_to_all_single = counting("all-to-all", 1, real[2])
+    pretrain.state.DistributedDataParallel = Counting
+    pretrain.sharded.ShardedBank.block = 1 << 16  # so that negatives come in several exchanges
+    for name, changes in WIRED.items():
+        seen = {}
+
+        def on_step(now, seen=seen):
+            seen[now["step"]] = dict(sums)
+
+        how = override(TINY, {"epochs": "1", "knn_every": "0", **changes})
+        pretrain.pretrain(open_source("digits"), folder / f"wire-{name}", how, world=world, on_step=on_step)
+        counted[name] = {kind: seen[3][kind] - seen[2][kind] for kind in sums}
+    dist.all_gather, dist.all_reduce, dist.all_to_all_single, pretrain.state.DistributedDataParallel = real
+    pretrain.sharded.ShardedBank.block = 1 << 18
+    return counted
+
+
+class Crash(Exception):
+    pass
+
+
+def train(world, run, how=TINY, stop_at=0, **more):
+    def on_step(now):
+        if now["step"] == stop_at:
+            raise Crash
+
+    source = open_source("digits")
+    monitor = knn_monitor(source, device="cpu", workers=0, told=lambda top1: None)
+    pretrain(source, run, how, world=world, monitor=monitor, on_step=on_step, **more)
+
+
+def resumed(world, folder):
+    """A run in one go, and one that is cut within an epoch and resumed."""
+    import pretrain.loop
+
+    train(world, folder / "whole", NORMED)
+    pretrain.loop.SAVE_EVERY = 0.0
+    try:
+        train(world, folder / "cut", NORMED, stop_at=7)
+    except Crash:
+        pass
+    train(world, folder / "cut", NORMED, resume=True)
+    pretrain.loop.SAVE_EVERY = 120.0
+
+
+def faults(world, folder):
+    """What this rank raised in each."""
+    import pretrain.checkpoint
+    from pretrain.objectives.exact import Exact
+
+    heard = {}
+
+    def attempt(name, run, how=TINY, **more):
+        try:
+            train(world, folder / run, how, **more)
+            heard[name] = "nothing"
+        except Exception as error:
+            heard[name] = f"{type(error).__name__}: {error}"
+
+    last, forward, calls = world.size - 1, Exact.forward, []
+
+    def spoiled(self, v, index, bank, generator):
+        calls.append(index)
+        spoil = math.nan if len(calls) == 3 and world.rank == last else 1
+        if len(calls) == 3 and world.rank == last:
+            heard["index"] = index.tolist()
+        return forward(self, v, index, bank, generator) * spoil
+
+    pretrain.loop.SAVE_EVERY = 0.0
+    Exact.forward = spoiled
+    attempt("nan", "nan")
+    Exact.forward = forward
+
+    def interrupt(self, v, index, bank, generator):
+        calls.append(index)
+        if len(calls) == 2 and world.rank == last:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return forward(self, v, index, bank, generator)
+
+    calls.clear()
+    Exact.forward = interrupt
+    attempt("sigterm", "sigterm")
+    Exact.forward = forward
+    pretrain.loop.SAVE_EVERY = 120.0
+
+    whole, save = folder / "whole" / "checkpoint.safetensors", pretrain.checkpoint.save
+    before = whole.read_bytes()
+
+    def full(*_):
+        raise WriteError("cannot write: No space left on device")
+
+    pretrain.checkpoint.save = full
+    attempt("disk", "disk")
+    pretrain.checkpoint.save = save
+    attempt("begun", "whole", NORMED)
+    with locked(folder / "plain") if world.rank == 0 else nullcontext():
+        attempt("held", "plain", resume=True)
+    attempt("uneven", "uneven", replace(TINY, batch=250 if world.size == 4 else 251))
+    attempt("parametric", "parametric", override(TINY, {"objective.name": "parametric"}))
+    attempt("sync", "sync", replace(TINY, sync_bn=True))
+    if world.rank == 0:
+        assert whole.read_bytes() == before
+    return heard
+
+
+def work(rank, size, port, folder):
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    with joined("cpu") as world:
+        found = objectives(world) | neighbours(world)
+        train(world, folder / "plain")
+        resumed(world, folder)
+        if rank == 0:
+            torch.save(found, folder / "found.pt")
+        (folder / f"wire-{rank}.json").write_text(json.dumps(wire(world, folder)))
+        (folder / f"heard-{rank}.json").write_text(json.dumps(faults(world, folder)))
+    assert not dist.is_initialized()
+
+
+def start(size, folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.start_processes(work, (size, port, folder), nprocs=size, start_method="spawn")
+
+
+def alone(folder):
+    train(ALONE, folder / "plain")
+    return objectives(ALONE) | neighbours(ALONE)
