@@ -62,8 +62,8 @@ def _results(inputs: Inputs) -> Table:
     for result in inputs.results:
         if result.task not in _PLOTTED:
             model = inputs.model_name(result.model_sha256)
-            rows += [[model, result.task, result.data, name, percent(value)] for name, value in result.metrics.items()]
-    return Table(heads=["model", "task", "data", "metric", "%"], rows=rows)
+            rows += [[model, result.task, name, percent(value), result.data] for name, value in result.metrics.items()]
+    return Table(heads=["model", "task", "metric", "%", "data"], rows=rows)
 
 
 def _beside(results: Sequence[Results]) -> list[Published]:

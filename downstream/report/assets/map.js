@@ -160,6 +160,7 @@ for (const root of document.querySelectorAll(".map")) {
     item.append(button);
   });
   new ResizeObserver(() => {
+    if (!canvas.clientWidth || !canvas.clientHeight) return; // not laid out, as in a hidden tab
     const first = width === 1;
     [width, height, ratio] = [canvas.clientWidth, canvas.clientHeight, devicePixelRatio || 1];
     [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
