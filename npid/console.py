@@ -35,6 +35,11 @@ class Counter:
         """Images per second since the first ones."""
         return (self.done - self.first) / max(time.monotonic() - self.began, 1e-9)
 
+    def speed(self) -> str:
+        """The rate as it is shown; a detector on a CPU may not see one image in a second."""
+        rate = self.rate()
+        return f"{rate:,.0f} images/s" if rate >= 10 else f"{rate:.1f} images/s"
+
     def add(self, images: int, note: str = "") -> None:
         """Count some more images; the note goes beside the rate."""
         if not self.began:
@@ -43,12 +48,12 @@ class Counter:
             return
         self.done += images
         if self.live:
-            self.bar.update(self.task, completed=self.done, rate=f"{self.rate():,.0f} images/s {note}")
+            self.bar.update(self.task, completed=self.done, rate=f"{self.speed()} {note}")
         elif time.monotonic() - self.told >= PLAIN_EVERY:
             self.told = time.monotonic()
             left = (self.total - self.done) / max(self.rate(), 1e-9)
             share = self.done / max(self.total, 1)
-            log.print(f"{self.what} {share:4.0%}  {self.rate():,.0f} images/s  {_duration(left)} left  {note}")
+            log.print(f"{self.what} {share:4.0%}  {self.speed()}  {_duration(left)} left  {note}")
 
 
 @contextmanager

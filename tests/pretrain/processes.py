@@ -18,12 +18,11 @@ from torch.nn.functional import normalize
 from npid.monitor import best, knn_monitor
 from pretrain import PRESETS, override, pretrain
 from pretrain.bank import MemoryBank
-from pretrain.checkpoint import locked
 from pretrain.distributed import ALONE, joined
 from pretrain.objectives import ObjectiveSettings, build
 from pretrain.sharded import ShardedBank, bounds
 from zoo.backbones import BACKBONES, Backbone
-from zoo.files import WriteError
+from zoo.files import WriteError, locked
 from zoo.sources import open_source
 
 N, D, B = 997, 16, 16
