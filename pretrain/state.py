@@ -38,12 +38,9 @@ def _start_from(model: Backbone, init: str) -> None:
         SettingsError: naming what differs, if the settings ask for another network than that of ``init``.
     """
     given = zoo.load(init)
-    differing = [
-        f"{name} is {getattr(model, name)}, {init} has {getattr(given, name)}"
-        for name in ("arch", "stem", "dim", "input")
-        if getattr(model, name) != getattr(given, name)
-    ]
-    if differing:
+    pairs = {name: (getattr(model, name), getattr(given, name)) for name in ("arch", "stem", "dim")}
+    pairs |= {name: (getattr(model.input, name), getattr(given.input, name)) for name in ("mean", "std")}
+    if differing := [f"{name} is {mine}, {init} has {its}" for name, (mine, its) in pairs.items() if mine != its]:
         raise SettingsError(f"init={init} is another network: {'; '.join(differing)}; `npid pretrain --init` sets them")
     zoo.weights.apply(model, given.state_dict(), init)
 

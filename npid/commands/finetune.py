@@ -1,13 +1,10 @@
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from npid.options import Data, Device, Json, Model, SkipBad, Workers
-
-if TYPE_CHECKING:
-    from downstream.results import Results
 
 
 def finetune(
@@ -35,6 +32,7 @@ def finetune(
 ) -> None:
     """Fine-tune a whole model on few labels, beside the same network from scratch."""
     from downstream import finetune as task
+    from npid import curves
     from npid.console import counter, table
     from npid.options import pick_device
     from zoo.sources import open_source
@@ -57,41 +55,13 @@ def finetune(
     sizes = [len(task.subset(train, part, seed)) for part in settings.labels]
     with counter("finetune", task.images_to_train(settings, sizes)) as count:
         results = task.run(model, data, settings, lists=lists, progress=count.add)
-    inits = ["pretrained", *(["scratch"] if scratch else [])]
-    rows = []
-    for part, size in zip(settings.labels, sizes, strict=True):
-        rows.append((Path(part).name, size, *(_cell(results, f"{init}/{Path(part).name}/top1") for init in inits)))
-    table(f"{model} fine-tuned on {data}: top-1, %", ("labels", "images", *inits), rows)
+    rows = curves.rows(results)
+    table(f"{model} fine-tuned on {data}: top-1, %", ("labels", "images", *curves.inits(results)), rows)
     if plot is not None:
-        _draw(results, sizes, inits, plot)
+        figure = curves.new_figure("--plot", figsize=(6, 4))
+        curves.draw(figure.subplots(), results)
+        figure.savefig(plot, dpi=150)
         typer.echo(f"drawn in {plot}")
     if json is not None:
         results.append(json)
         typer.echo(f"added to {json}")
-
-
-def _cell(results: "Results", name: str) -> str:
-    spread = results.metrics.get(f"{name}_std")
-    return f"{100 * results.metrics[name]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
-
-
-def _draw(results: "Results", sizes: list[int], inits: list[str], path: Path) -> None:
-    from zoo import SettingsError
-
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SettingsError("--plot needs matplotlib: pip install 'npid-zoo[viz]'") from error
-    parts = [Path(part).name for part in results.settings["labels"]]
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for init in inits:
-        means = [100 * results.metrics[f"{init}/{part}/top1"] for part in parts]
-        spreads = [100 * results.metrics.get(f"{init}/{part}/top1_std", 0.0) for part in parts]
-        axes.errorbar(sizes, means, spreads, marker="o", capsize=3, label=init)
-    axes.set(xscale="log", xlabel="labelled images", ylabel="top-1, %", title=f"fine-tuning on {results.data}")
-    axes.set_xticks(sizes, [f"{size}\n{part}" for size, part in zip(sizes, parts, strict=True)])
-    axes.minorticks_off()
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=150)

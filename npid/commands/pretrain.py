@@ -16,6 +16,9 @@ def pretrain(
         str | None, typer.Option(help="paper-imagenet (default), paper-cifar10, cifar10-cpu, digits.")
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="One of `npid list`.")] = None,
+    init: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Start from this model, with its backbone, input and dim.")
+    ] = None,
     objective: Annotated[str | None, typer.Option(help="exact, nce, infonce or parametric.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
     set_: Annotated[
@@ -49,6 +52,8 @@ def pretrain(
 
     changes = {"backbone": backbone, "objective.name": objective, "epochs": epochs, "seed": seed}
     asked = {key: str(value) for key, value in changes.items() if value is not None}
+    if init is not None:
+        asked = _of_model(init) | asked
     if backbone is not None:
         asked["stem"] = "none"  # the backbone's own, unless --set says otherwise
     for pair in set_ or []:
@@ -77,3 +82,14 @@ def pretrain(
     )
     if os.environ.get("RANK", "0") == "0":
         typer.echo(f"saved in {run}; `npid export {run} --to DIR` makes a model of it.")
+
+
+def _of_model(init: str) -> dict[str, str]:
+    """The settings that a run which starts from a model shares with it."""
+    import zoo
+
+    model = zoo.load(init)
+    spec = model.input
+    mean, std = (",".join(map(str, values)) for values in (spec.mean, spec.std))
+    found: dict[str, object] = {"backbone": model.arch, "stem": model.stem, "dim": model.dim, "mean": mean, "std": std}
+    return {key: str(value) for key, value in found.items()} | {"init": init, "augment.size": str(spec.size)}

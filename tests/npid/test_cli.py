@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import zoo
@@ -126,19 +127,40 @@ def test_a_stopped_run_is_saved_and_its_exit_code_says_so(tmp_path, number):
     assert process.returncode == 128 + number and "--resume" in errors and "Traceback" not in errors
 
 
-def test_the_demo_ends_with_its_table_and_picture(tmp_path, monkeypatch):
+def test_the_demo_ends_with_its_table_its_verdict_and_a_picture(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):  # the second replaces the first
-        done = npid("demo", "--epochs", "2")
+        done = npid("demo", "--steps", "1", "--seeds", "2")
         assert done.exit_code == 0, done.output
-    assert "untrained network" in done.output and "exported and loaded back" in done.output
     assert (tmp_path / "npid-demo" / "demo.png").stat().st_size > 10_000
-    lines = [line.split("│")[1:3] for line in done.output.splitlines() if "│" in line]
-    score = {name.strip(): float(value) for name, value in lines}
-    assert score["after 2 epochs"] == score["exported and loaded back"]
+    [result] = json.loads((tmp_path / "npid-demo" / "metrics.json").read_text())
+    m = result["metrics"]
+    for part, images in (("1", "10"), ("5", "50"), ("10", "100")):
+        [line] = [line for line in done.output.splitlines() if line.replace(" ", "").startswith(f"│{part}│{images}│")]
+        [said] = [line for line in done.output.splitlines() if line.startswith(f"{part} per class:")]
+        for init in ("pretrained", "scratch"):
+            assert f"{100 * m[f'{init}/{part}/top1']:.2f} ± {100 * m[f'{init}/{part}/top1_std']:.2f}" in line
+        gain = 100 * (m[f"pretrained/{part}/top1"] - m[f"scratch/{part}/top1"])
+        spread = 100 * max(m[f"{init}/{part}/top1_std"] for init in ("pretrained", "scratch"))
+        assert f"{gain:+.1f} points, {'more' if gain > spread else 'not more'} than the seeds' {spread:.1f}" in said
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "thesis.txt").write_text("precious")
     assert npid("demo", "--out", "own").exit_code == 1 and (tmp_path / "own" / "thesis.txt").exists()
+
+
+def test_a_run_may_start_from_a_model(tmp_path):
+    given = zoo.create("resnet10", dim=16, input=zoo.InputSpec(size=8, crop_pct=1.0, mean=(0.1, 0.2, 0.3)))
+    zoo.save(given, tmp_path / "given")
+    words = ["--preset", "digits", "--epochs", "1", "--set", "lr=1e-12", "--set", "batch=256"]
+    done = npid("pretrain", "digits", "--out", tmp_path / "run", "--init", tmp_path / "given", *words)
+    assert done.exit_code == 0, done.output
+    assert npid("export", tmp_path / "run", "--to", tmp_path / "after").exit_code == 0
+    after = zoo.load(tmp_path / "after")
+    assert (after.dim, after.input) == (16, given.input)
+    for name, parameter in given.named_parameters():
+        assert torch.allclose(after.get_parameter(name), parameter, atol=1e-6), name
+    done = npid("pretrain", "digits", "--out", tmp_path / "other", "--init", tmp_path / "given", "--set", "dim=8")
+    assert done.exit_code == 1 and "dim is 8" in done.output and not (tmp_path / "other" / "metrics.jsonl").exists()
 
 
 def test_real_cifar_trains_from_parquet(tmp_path, real):
