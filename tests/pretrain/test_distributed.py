@@ -149,7 +149,7 @@ def rank_1(launcher):
 def test_a_killed_process_ends_the_job_and_the_run_goes_on(tmp_path):
     run, words = tmp_path / "run", ["pretrain", "digits", "--preset", "digits", "--device", "cpu", "--seed", "3"]
     words += ["--set", "batch=256", "--set", "knn_every=0", "--set", "augment.size=8", "--epochs", "500"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     process = subprocess.Popen(
         [*torchrun, "-m", "npid", *words, "--out", str(run)],
         stdout=subprocess.PIPE,
@@ -160,6 +160,7 @@ def test_a_killed_process_ends_the_job_and_the_run_goes_on(tmp_path):
     deadline = time.monotonic() + 300
     while not (run / "checkpoint.safetensors").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert (run / "checkpoint.safetensors").exists(), "no epoch was trained"
     os.kill(rank_1(process), signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0
