@@ -21,7 +21,10 @@ OPTIONAL = {
         "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2'",
     ),
     "pyarrow": ("parquet data", "pip install 'npid-zoo[data]'"),
-    "matplotlib": ("pictures of the demo", "pip install 'npid-zoo[viz]'"),
+    "simplejpeg": ("faster JPEGs", "pip install 'npid-zoo[data]'"),
+    "faiss": ("indices", "pip install 'npid-zoo[index]'"),
+    "starlette": ("npid serve", "pip install 'npid-zoo[serve]'"),
+    "matplotlib": ("plots", "pip install 'npid-zoo[viz]'"),
 }
 
 
