@@ -57,8 +57,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Instance-discrimination backbones: pretrain without labels, publish, transfer.",
     epilog="MODEL is a model directory, a name that `npid list` shows, or a Hub repository, org/name[@revision]. DATA "
-    "is a folder of images, an ImageFolder (train/, val/ or test/), a folder of Hub-style parquet or WebDataset shards, "
-    "Places with its lists, or a name: digits, cifar10, cifar100, stl10, stl10-unlabeled.",
+    "is a folder of images, an ImageFolder (train/, val/ or test/), a folder of Hub-style parquet or WebDataset "
+    "shards, Places with its lists, or a name: digits, cifar10, cifar100, stl10, stl10-unlabeled.",
 )
 app.command("demo")(demo.demo)
 app.command("pretrain")(pretrain.pretrain)
