@@ -18,6 +18,7 @@ from zoo import DataError, SettingsError
 from zoo.weights import WEIGHTS, sha256
 
 _QUERIES, _ROWS = 256, 51200  # a block of cosines is 50 MiB in fp32
+_AT_ONCE = 2048  # queries whose candidates are held
 _GROUP = 8
 _SPARE = 0.5  # candidates that are rescored beyond k, as a share of it
 
@@ -62,6 +63,10 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     if not 1 <= k <= len(bank):
         raise SettingsError(f"k must lie between 1 and the {len(bank)} images of the bank, got {k}")
+    if len(queries) > _AT_ONCE:
+        found = [nearest(bank, some, k) for some in queries.split(_AT_ONCE)]
+        products, rows = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return products, rows
     if bank.dtype != torch.float32 or not _bf16_is_fast(bank.device):
         return _scan(bank, queries.to(bank.dtype), k)
     some = min(len(bank), k + max(16, math.ceil(_SPARE * k)))
