@@ -78,7 +78,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     shown = Table(show_header=any(columns))
     for i, column in enumerate(columns):
         number = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
-        shown.add_column(column, no_wrap=i == 0, justify="right" if number else "left", overflow="fold")
+        shown.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row))
     out.print(title, soft_wrap=True)  # above: a table's own title is folded to the width of the table
