@@ -44,13 +44,9 @@ def header(card):
 def test_results_stand_in_the_table_and_in_the_model_index(folder):
     (folder / "metrics.json").write_text(json.dumps(RESULTS))
     card = cards.render(folder, repo="lab/m")
-    assert "| kNN | cifar10 | top1 | 0.6125 | k 200, temperature 0.07 |" in card
-    assert (
-        "| detection | voc | AP50 | 71.25 |" in card
-        and "| pipe\\|name |" in card
-        and "/home" not in card
-        and "npid knn m cifar10" in card
-    )
+    assert "| kNN | cifar10 | top1 | 0.6125 |" in card
+    assert "- kNN on cifar10: `npid knn m cifar10` (k 200, temperature 0.07)" in card
+    assert "| detection | voc | AP50 | 71.25 |" in card and "| pipe\\|name |" in card and "/home" not in card
     (index,) = header(card)["model-index"]
     values = {(r["dataset"]["name"], m["name"]): m["value"] for r in index["results"] for m in r["metrics"]}
     assert values[("cifar10", "kNN top5")] == 0.9375 and values[("voc", "detection AP50")] == 71.25
