@@ -21,6 +21,8 @@ def demo(
     import time
     from dataclasses import replace
 
+    import torch
+
     from downstream import finetune as task
     from npid import curves
     from npid.console import counter, table
@@ -28,6 +30,7 @@ def demo(
     from zoo.sources import open_source
 
     began = time.monotonic()
+    torch.set_num_threads(1)  # enough for batches of ten small images, and on a busy machine more wait for each other
     settings = replace(task.PRESETS["few"], seeds=seeds)
     if steps is not None:
         settings = replace(settings, epochs=1, least_steps=steps)
