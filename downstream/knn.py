@@ -15,6 +15,7 @@ from downstream.layers import layer_features
 from downstream.results import Results
 from downstream.splits import labelled
 from zoo import DataError, SettingsError
+from zoo.precision import fast_bf16
 from zoo.weights import WEIGHTS, sha256
 
 _QUERIES, _ROWS = 256, 51200  # a block of cosines is 50 MiB in fp32
@@ -67,7 +68,7 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         found = [nearest(bank, some, k) for some in queries.split(_AT_ONCE)]
         products, rows = (torch.cat(parts) for parts in zip(*found, strict=True))
         return products, rows
-    if bank.dtype != torch.float32 or not _bf16_is_fast(bank.device):
+    if bank.dtype != torch.float32 or not fast_bf16(bank.device):
         return _scan(bank, queries.to(bank.dtype), k)
     some = min(len(bank), k + max(16, math.ceil(_SPARE * k)))
     rough, rows = _scan(bank, queries.bfloat16(), some)
@@ -76,12 +77,6 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if some < len(bank) and missed.any():
         products[missed], rows[missed] = _scan(bank, queries[missed], k)
     return products, rows
-
-
-def _bf16_is_fast(device: torch.device) -> bool:
-    if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _scan(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Results of fine-tuning as table rows and as a plot; `npid finetune` and `npid demo` show the same."""
+"""Results as table cells; those of fine-tuning as rows and as a plot, the same in `npid finetune` and `npid demo`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,12 @@ def _parts(results: "Results") -> list[str]:
     return [Path(part).name for part in results.settings["labels"]]
 
 
+def cell(results: "Results", metric: str) -> str:
+    """An accuracy in per cent, with its spread where there are more seeds."""
+    spread = results.metrics.get(f"{metric}_std")
+    return f"{100 * results.metrics[metric]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
+
+
 def inits(results: "Results") -> list[str]:
     """What was trained: ``pretrained``, and ``scratch`` where that was asked for."""
     return ["pretrained", *(["scratch"] if results.settings["scratch"] else [])]
@@ -20,13 +26,8 @@ def inits(results: "Results") -> list[str]:
 
 def rows(results: "Results") -> list[tuple[object, ...]]:
     """A row per part of the labels: its name, its images, and top-1 in per cent of each beginning."""
-
-    def cell(name: str) -> str:
-        spread = results.metrics.get(f"{name}_std")
-        return f"{100 * results.metrics[name]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
-
     return [
-        (part, results.split_sizes[part], *(cell(f"{init}/{part}/top1") for init in inits(results)))
+        (part, results.split_sizes[part], *(cell(results, f"{init}/{part}/top1") for init in inits(results)))
         for part in _parts(results)
     ]
 

@@ -80,15 +80,12 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def _rows(results: "Results") -> tuple[list[str], list[tuple]]:
     """A line per layer: accuracies in percent, with their spread where there are more seeds, and what was chosen."""
-    found, rows = results.metrics, []
-    kinds = [kind for kind in ("top1", "top5") if any(name.endswith(kind) for name in found)]
+    from npid.curves import cell
+
+    rows = []
+    kinds = [kind for kind in ("top1", "top5") if any(name.endswith(kind) for name in results.metrics)]
     for name, runs in results.details.items():
-        cells = []
-        for kind in kinds:
-            spread = found.get(f"{name}/{kind}_std")
-            cells.append(
-                f"{100 * found[f'{name}/{kind}']:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
-            )
+        cells = [cell(results, f"{name}/{kind}") for kind in kinds]
         rows.append((name, *cells, ", ".join(sorted({f"{run['chosen']:g}" for run in runs}))))
     names = {"lbfgs": "λ", "svm": "C"}
     return [

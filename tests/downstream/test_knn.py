@@ -45,7 +45,7 @@ def test_the_vote_is_the_one_written_out(k, temperature, monkeypatch):
 @pytest.mark.parametrize(("rows", "k"), [(3000, 7), (3001, 40), (3007, 3000)])
 def test_the_nearest_are_those_of_a_sort_however_close_they_lie(rows, k, fast, monkeypatch):
     """In crowded banks bf16 cannot tell the rows apart: the fp32 order must come out all the same."""
-    monkeypatch.setattr(task, "_bf16_is_fast", lambda device: fast)
+    monkeypatch.setattr(task, "fast_bf16", lambda device: fast)
     monkeypatch.setattr(task, "_ROWS", 1024)
     torch.manual_seed(0)
     for spread in (1.0, 0.03, 1e-3):
