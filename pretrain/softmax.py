@@ -29,6 +29,11 @@ class Partial:
     mean: Tensor
 
 
+def bounded(temperature: float, rows: int) -> bool:
+    """Whether the exponentials of so many unit vectors' scores, within ±1/τ, can be summed without a shift."""
+    return 1 / temperature + math.log(rows) < _LARGEST
+
+
 def attend(v: Tensor, bank: Any, temperature: float, *, unit: bool = True) -> Partial:
     """Attention of unit vectors over the rows of a bank.
 
@@ -41,7 +46,7 @@ def attend(v: Tensor, bank: Any, temperature: float, *, unit: bool = True) -> Pa
     query = v.to(bank.dtype)
     if bank.dtype in FUSED.get(v.device.type, ()):
         return merge([part for rows in bank.split(PIECE) for part in fused(query, rows, temperature)])
-    if unit and 1 / temperature + math.log(len(bank)) < _LARGEST:
+    if unit and bounded(temperature, len(bank)):
         return _sums(query, bank, temperature)
     return _online(query, bank, temperature)
 
@@ -61,7 +66,7 @@ def attend_sharded(v: Tensor, shard: Any, temperature: float, world: World) -> P
 
 
 def _sums(query: Tensor, bank: Any, temperature: float) -> Partial:
-    """Scores of unit vectors lie within ±1/τ, so their exponentials need no shift: a sum is enough."""
+    """Where scores are bounded a sum is enough."""
     query = query / temperature
     total = torch.zeros(len(query), device=query.device)
     weighted = torch.zeros(query.shape, device=query.device)

@@ -13,6 +13,7 @@ from zoo.errors import DataError
 from zoo.sources import Source
 
 _TOGETHER = 16  # images opened before their boxes are drawn; those that are no JPEG lie decoded meanwhile
+_PLANNED = 2048  # small images whose augmentation is planned at once
 ALL = slice(0, None)
 
 
@@ -37,13 +38,15 @@ class InMemory:
 
     def batches(self, epoch: int, steps: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields B×3×S×S float32 channels-last and B indices, for each row of ``steps``."""
-        good = ~torch.isin(steps, self.bad)
-        # one copy for the epoch: a copy for each step would make the host wait for the device
-        rows = steps.to(self.device) if good.all() else [row[keep] for row, keep in zip(steps, good, strict=True)]
-        for index in rows:
-            index = index.to(self.device)
-            images = self.images.index_select(0, index).permute(0, 3, 1, 2)
-            yield self.augmenter(images, epoch, index), index
+        for some in steps.split(max(1, _PLANNED // steps.shape[1])):
+            good = ~torch.isin(some, self.bad)
+            counts = [len(row) for row in some] if good.all() else good.sum(1).tolist()
+            # one copy for many steps: a copy for each would make the host wait for the device
+            index = some[good].to(self.device)
+            plan = self.augmenter.plan(epoch, index, *self.images.shape[1:3])
+            for mine, how in zip(index.split(counts), plan.split(counts), strict=True):
+                images = self.images.index_select(0, mine).permute(0, 3, 1, 2)
+                yield self.augmenter.carry_out(how, images), mine
 
     def plain(self, batch: int, span: slice = ALL) -> Iterator[tuple[Tensor, Tensor]]:
         """All images, or those of a span, in order, not augmented: B×3×S×S normalised, and their indices."""

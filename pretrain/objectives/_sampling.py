@@ -37,15 +37,15 @@ def draw(index: Tensor, size: int, settings, generator: Generator, world: World 
 
 
 def blocks(v: Tensor, negatives: Tensor, bank: Rows) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """Cosines with the negatives, some at a time.
+    """Products of v with the negatives, some at a time.
 
     Args:
         v: B×D, in the bank's type.
         negatives: B×m or m.
 
     Yields:
-        the images (b of them) as a slice of the batch; cosines (b×c fp32); their negatives (b×c or c); rows (b×c×D or
-        c×D).
+        the images (b of them) as a slice of the batch; products (b×c, in the bank's type); their negatives (b×c or c);
+        rows (b×c×D or c×D).
     """
     step = getattr(bank, "block", CHUNK.get(v.device.type, CHUNK_ELSEWHERE))
     images = len(v) if negatives.ndim == 1 else max(1, step // negatives.shape[1])
@@ -53,8 +53,8 @@ def blocks(v: Tensor, negatives: Tensor, bank: Rows) -> Iterator[tuple[slice, Te
         at = slice(start, start + images)
         for some in (negatives if negatives.ndim == 1 else negatives[at]).split(step, dim=-1):
             rows = bank[some]
-            cosines = v[at] @ rows.T if some.ndim == 1 else torch.bmm(rows, v[at, :, None])[:, :, 0]
-            yield at, cosines.float(), some, rows
+            products = v[at] @ rows.T if some.ndim == 1 else torch.bmm(rows, v[at, :, None])[:, :, 0]
+            yield at, products, some, rows
 
 
 def hits(negatives: Tensor, index: Tensor) -> Tensor:
@@ -68,20 +68,15 @@ def hits(negatives: Tensor, index: Tensor) -> Tensor:
     return torch.stack([rows, columns[at]])
 
 
-def leave_out(scores: Tensor, negatives: Tensor, index: Tensor, value: float) -> None:
-    """Overwrite the scores (B×m) of negatives (B×m or m) that are the image's positive."""
+def leave_out(scores: Tensor, negatives: Tensor, index: Tensor, value: float) -> Tensor:
+    """Overwrite the scores (B×m) of negatives (B×m or m) that are the image's positive; returns how many, B."""
     if scores.is_cuda:  # comparing is cheap there, and waiting for the number of hits is not
-        scores.masked_fill_(negatives == index[:, None], value)
-    else:
-        rows, columns = hits(negatives, index)
-        scores[rows, columns] = value
-
-
-def count_hits(negatives: Tensor, index: Tensor) -> Tensor:
-    """How many of each image's negatives (B×m or m) are its positive: B."""
-    if negatives.is_cuda:
-        return (negatives == index[:, None]).sum(1)
-    return torch.bincount(hits(negatives, index)[0], minlength=len(index))
+        hit = negatives == index[:, None]
+        scores.masked_fill_(hit, value)
+        return hit.sum(1)
+    rows, columns = hits(negatives, index)
+    scores[rows, columns] = value
+    return torch.bincount(rows, minlength=len(index))
 
 
 def weighted(weights: Tensor, rows: Tensor) -> Tensor:

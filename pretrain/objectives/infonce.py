@@ -1,40 +1,43 @@
 """The softmax over the positive and m sampled negatives (InfoNCE; the authors' later variant)."""
 
-import math
 
 import torch
 from torch import Generator, Tensor
 
 from pretrain.distributed import world_of
 from pretrain.objectives._base import OBJECTIVES, Objective, Rows
-from pretrain.objectives._sampling import blocks, count_hits, draw, leave_out, weighted
-from pretrain.softmax import Partial, merge
+from pretrain.objectives._sampling import blocks, draw, leave_out, weighted
+from pretrain.softmax import bounded
 
-_NEVER = -1e30  # score of a negative that is left out: finite, so that no difference of infinities arises
+
+def _peak(query: Tensor, positive: Tensor, negatives: Tensor, bank: Rows) -> Tensor:
+    """The largest score of each image, B, with any negative or with its positive."""
+    peak = positive.clone()
+    for at, scores, _, _ in blocks(query, negatives, bank):
+        peak[at] = torch.maximum(peak[at], scores.amax(1))
+    return peak
 
 
 class _InfoNCE(torch.autograd.Function):
     @staticmethod
     def forward(ctx, v: Tensor, index: Tensor, negatives: Tensor, bank: Rows, temperature: float, exclude, stand_for):
-        query, own = v.to(bank.dtype), bank[index].float()
+        query, own = (v / temperature).to(bank.dtype), bank[index].float()
         positive = (v.float() * own).sum(1) / temperature
-        extra = torch.zeros_like(positive)
-        if stand_for:
-            left = negatives.shape[-1] - (count_hits(negatives, index) if exclude else torch.zeros_like(index))
-            extra = math.log(stand_for) - left.clamp(min=1).log()
-        lse, mean = positive.clone(), own.clone()
-        for at, cosines, some, rows in blocks(query, negatives, bank):
-            scores = cosines.div_(temperature)
+        shift = None if bounded(temperature, len(bank)) else _peak(query, positive, negatives, bank)
+        left = torch.full_like(index, negatives.shape[-1])
+        total, weighted_rows = torch.zeros_like(positive), torch.zeros_like(own)
+        for at, scores, some, rows in blocks(query, negatives, bank):
             if exclude:
-                leave_out(scores, some, index[at], _NEVER)
-            peak = scores.amax(1, keepdim=True)
-            p = scores.sub_(peak).exp_()
-            total = p.sum(1)
-            part = Partial(peak[:, 0] + total.log() + extra[at], weighted(p, rows) / total[:, None])
-            both = merge([Partial(lse[at], mean[at]), part])
-            lse[at], mean[at] = both.lse, both.mean
-        ctx.save_for_backward((mean - own) / temperature)
-        return lse - positive
+                left[at] -= leave_out(scores, some, index[at], -torch.inf)
+            p = (scores if shift is None else scores.float().sub_(shift[at, None])).exp_()
+            total[at] += p.sum(1, dtype=torch.float32)
+            weighted_rows[at] += weighted(p, rows)
+        share = (stand_for / left.clamp(min=1))[:, None] if stand_for else 1.0
+        relative = positive if shift is None else positive - shift
+        mine = relative.exp()[:, None]
+        every = mine + total[:, None] * share
+        ctx.save_for_backward(((weighted_rows * share + mine * own) / every - own) / temperature)
+        return every[:, 0].log() - relative
 
     @staticmethod
     def backward(ctx, grad: Tensor):

@@ -21,8 +21,8 @@ class _NCE(torch.autograd.Function):
         positive = (v.float() * own).sum(1) / temperature - shift
         loss = F.softplus(-positive)
         slope = -torch.sigmoid(-positive)[:, None] * own
-        for at, cosines, some, rows in blocks(query, negatives, bank):
-            scores = cosines.div_(temperature).sub_(shift)
+        for at, products, some, rows in blocks(query, negatives, bank):
+            scores = products.float().div_(temperature).sub_(shift)
             if exclude:
                 leave_out(scores, some, index[at], -torch.inf)
             loss[at] += F.softplus(scores).sum(1)
@@ -66,7 +66,8 @@ def nce(
 @torch.no_grad()
 def estimate_log_z(v: Tensor, negatives: Tensor, bank: Rows, temperature: float) -> Tensor:
     """Monte Carlo estimate of log Z: log of (n/m) Σ_j exp(v·M_j/τ), averaged over the whole batch (paper, eq. 8)."""
-    parts = [(c / temperature).flatten().logsumexp(0) for _, c, _, _ in blocks(v.to(bank.dtype), negatives, bank)]
+    found = blocks(v.to(bank.dtype), negatives, bank)
+    parts = [(products.float() / temperature).flatten().logsumexp(0) for _, products, _, _ in found]
     mine, world = torch.stack(parts).logsumexp(0), world_of(bank)
     peak = world.max(mine)
     every = peak + world.sum(torch.exp(mine - peak)).log()

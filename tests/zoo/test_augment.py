@@ -1,6 +1,7 @@
 import colorsys
 
 import numpy as np
+import pytest
 import torch
 from torchvision.transforms import functional as F
 
@@ -22,9 +23,10 @@ def test_a_draw_depends_on_seed_epoch_and_index_alone():
     assert not torch.equal(Augmenter(Augmentation(size=32), MEAN, STD, seed=4)(x, 1, index), whole)
 
 
-def test_crop_equals_torchvision():
-    augment, x = Augmenter(Augmentation(), MEAN, STD, seed=0), images(32, 48)
-    side = torch.full((32,), 48)
+@pytest.mark.parametrize("side", [32, 48])  # of small images the filters are looked up
+def test_crop_equals_torchvision(side):
+    augment, x = Augmenter(Augmentation(), MEAN, STD, seed=0), images(32, side)
+    side = torch.full((32,), side)
     boxes, flip = augment.boxes(augment.draws(0, torch.arange(32)), side, side)
     for size in (24, 64):  # shrinking (antialiased) and enlarging
         ours = crop(x, boxes, flip, size)
