@@ -27,7 +27,7 @@ from timing import Cases, interleaved, machine, ratio, report
 from torch import Tensor
 
 import zoo
-from downstream.knn import nearest
+from downstream.nearest import nearest
 from pretrain import softmax
 from pretrain.bank import MemoryBank
 from pretrain.objectives.infonce import infonce

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from timing import Cases, interleaved, machine, memory, report
 
-from downstream.knn import nearest
+from downstream.nearest import nearest
 
 K, D = 200, 128
 

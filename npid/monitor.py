@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from downstream.features import embeddings
-from downstream.knn import nearest, votes
+from downstream.knn import votes
+from downstream.nearest import nearest
 from pretrain.distributed import World, world_of
 from pretrain.sharded import bounds
 from zoo import DataError

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from downstream.features import Progress
-from downstream.knn import nearest
+from downstream.nearest import nearest
 from downstream.retrieval.search import rerank
 from downstream.retrieval.store import Store
 from zoo import DataError, SettingsError

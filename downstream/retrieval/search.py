@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from downstream.knn import nearest
+from downstream.nearest import nearest
 from downstream.retrieval.store import Store
 from zoo import SettingsError
 

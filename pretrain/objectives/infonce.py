@@ -1,6 +1,5 @@
 """The softmax over the positive and m sampled negatives (InfoNCE; the authors' later variant)."""
 
-
 import torch
 from torch import Generator, Tensor
 

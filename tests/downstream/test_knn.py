@@ -9,8 +9,9 @@ from torch.nn.functional import normalize
 
 import zoo
 from downstream import knn as task
+from downstream import nearest
 from downstream.features import embeddings
-from downstream.knn import knn, nearest
+from downstream.knn import knn
 from downstream.results import read
 from zoo import DataError, SettingsError
 from zoo.sources import open_source
@@ -29,45 +30,12 @@ def by_hand(bank, labels, queries, k, temperature):
 
 @pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (5, 0.07), (60, 1.0), (150, 0.03)])
 def test_the_vote_is_the_one_written_out(k, temperature, monkeypatch):
-    monkeypatch.setattr(task, "_QUERIES", 7)
-    monkeypatch.setattr(task, "_ROWS", 40)
+    monkeypatch.setattr(nearest, "_QUERIES", 7)
+    monkeypatch.setattr(nearest, "_ROWS", 40)
     torch.manual_seed(0)
     bank, queries, labels = normalize(torch.randn(150, 8)), normalize(torch.randn(20, 8)), torch.randint(4, (150,))
     found = knn(bank, labels, queries, k=k, temperature=temperature)
     assert found.tolist() == by_hand(bank, labels, queries, k, temperature)
-    products, rows = nearest(bank, queries, k)
-    expected = (queries @ bank.T).sort(1, descending=True)
-    torch.testing.assert_close(products, expected.values[:, :k])
-    assert torch.equal(rows, expected.indices[:, :k])
-
-
-@pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize(("rows", "k"), [(3000, 7), (3001, 40), (3007, 3000)])
-def test_the_nearest_are_those_of_a_sort_however_close_they_lie(rows, k, fast, monkeypatch):
-    """In crowded banks bf16 cannot tell the rows apart: the fp32 order must come out all the same."""
-    monkeypatch.setattr(task, "fast_bf16", lambda device: fast)
-    monkeypatch.setattr(task, "_ROWS", 1024)
-    torch.manual_seed(0)
-    for spread in (1.0, 0.03, 1e-3):
-        bank = normalize(torch.ones(rows, 16) + spread * torch.randn(rows, 16))
-        queries = normalize(torch.ones(9, 16) + spread * torch.randn(9, 16))
-        products, at = nearest(bank, queries, k)
-        expected = (queries.double() @ bank.double().T).sort(1, descending=True).values[:, :k]
-        assert (products - expected).abs().max() < 1e-6
-        own = (queries.double()[:, None] * bank.double()[at]).sum(2)
-        assert (own - expected).abs().max() < 1e-6
-        assert all(len(set(some)) == k for some in at.tolist())
-
-
-def test_the_rounding_bound_holds_and_is_no_more_than_a_few_times_the_rounding():
-    torch.manual_seed(0)
-    for spread in (1.0, 0.1):
-        bank = normalize(torch.ones(2000, 32) + spread * torch.randn(2000, 32))
-        queries = normalize(torch.ones(50, 32) + spread * torch.randn(50, 32))
-        rough = (queries.bfloat16() @ bank.bfloat16().T).float()
-        off = (rough - queries @ bank.T).abs().amax(1)
-        bound = task._rounding(bank, queries, rough.abs().amax(1))
-        assert (off <= bound).all() and bound.max() < 10 * off.max()
 
 
 def test_a_k_or_temperature_out_of_range_is_refused():
