@@ -16,6 +16,7 @@ from pretrain.distributed import World, world_of
 
 CHUNK = 2048  # rows of the bank per step: the B×CHUNK scores stay in cache
 PIECE = 1 << 20  # rows of the bank per fused call: only an int8 bank is cut by it, as its rows are spelt out first
+_LOG2_E = math.log2(math.e)
 _LARGEST = 80.0  # e^80 is still finite in fp32 and bf16, and e^-80 no denormal
 # where one fused kernel beats the loop below; measured by benchmarks/objective.py and benchmarks/gpu.py
 FUSED = {"cpu": (torch.float32,), "cuda": (torch.bfloat16,)}
@@ -67,13 +68,15 @@ def attend_sharded(v: Tensor, shard: Any, temperature: float, world: World) -> P
 
 def _sums(query: Tensor, bank: Any, temperature: float) -> Partial:
     """Where scores are bounded a sum is enough."""
-    query = query / temperature
+    query = query * (_LOG2_E / temperature)  # powers of two are faster than of e
     total = torch.zeros(len(query), device=query.device)
     weighted = torch.zeros(query.shape, device=query.device)
+    scores = torch.empty(len(query) * min(CHUNK, len(bank)), dtype=query.dtype, device=query.device)
+    product = torch.empty_like(query)
     for rows in bank.split(CHUNK):
-        p = (query @ rows.T).exp_()
+        p = torch.mm(query, rows.T, out=scores[: len(query) * len(rows)].view(len(query), -1)).exp2_()
         total += p.sum(1, dtype=torch.float32)
-        weighted += p @ rows
+        weighted += torch.mm(p, rows, out=product)
     return Partial(total.log(), weighted / total[:, None])
 
 
