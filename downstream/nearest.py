@@ -1,11 +1,9 @@
 """The rows of a bank that are nearest to queries: exact, by blocks, screened in bf16 where that is faster."""
 
-import warnings
-
 import torch
 from torch import Tensor
 
-from zoo import SettingsError
+from zoo import SettingsError, pairs
 from zoo.precision import fast_bf16
 
 _QUERIES, _ROWS = 256, 51200  # a block of products is 25 MiB in bf16
@@ -119,14 +117,7 @@ class _Screened(_Block):
         with −inf and 0."""
         counts = torch.bincount(query, minlength=len(queries))
         ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        if queries.is_cuda:
-            found = (queries[query] * self.exact[row]).sum(1)
-        else:  # one pass that fetches each row where it is multiplied
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Sparse CSR tensor support")
-                shape = (len(queries), len(self))
-                pairs = torch.sparse_csr_tensor(ends, row, torch.zeros(len(row)), shape, check_invariants=False)
-            found = torch.sparse.sampled_addmm(pairs, queries, self.exact.T, beta=0.0).values()
+        found = pairs.products(queries, self.exact, ends, row)
         place = torch.arange(len(row), device=row.device) - ends[query]
         shape = (len(queries), int(counts.max()))
         products = torch.full(shape, -torch.inf, device=row.device)

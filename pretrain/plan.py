@@ -159,6 +159,8 @@ def working_bytes(it: Case) -> int:
             min(block, how.negatives) if how.shared else min(max(1, block // how.negatives), it.local) * how.negatives
         )
         scores = 2 * 4 * at_once * (it.local if how.shared else 1)
+        if it.devices == 1 and it.device == "cpu" and it.bank_dtype == "float32" and not how.shared:
+            return 8 * drawn + 3 * 4 * it.local * how.negatives + 4 * vectors  # its rows are not copied
         rows = at_once * it.dim * (it.handed * min(it.devices, 2) + spelt_out)
         return 8 * drawn + rows + scores + 4 * vectors
     rows = math.ceil(it.images / it.devices)

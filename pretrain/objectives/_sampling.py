@@ -1,12 +1,14 @@
 """Sampled negatives: drawing them, and visiting their rows without ever holding B×m×D."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from pretrain.distributed import ALONE, World
 from pretrain.objectives._base import Rows
+from zoo import pairs
 
 # rows fetched per step; on a CPU they stay in a core's cache (2 MiB of fp32 at D = 128)
 CHUNK = {"cpu": 4096}
@@ -36,7 +38,21 @@ def draw(index: Tensor, size: int, settings, generator: Generator, world: World 
     return others + (others >= index[:, None]) if exclude else others
 
 
-def blocks(v: Tensor, negatives: Tensor, bank: Rows) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+@dataclass(frozen=True)
+class _Chosen:
+    """Rows of a table that are not copied out of it: b×c row numbers."""
+
+    table: Tensor
+    at: Tensor
+
+
+def _table(bank: Rows) -> Tensor | None:
+    """The bank as one fp32 tensor of the CPU, where it is one."""
+    rows = bank if isinstance(bank, Tensor) else getattr(bank, "rows", None)
+    return rows if rows is not None and rows.dtype == torch.float32 and rows.device.type == "cpu" else None
+
+
+def blocks(v: Tensor, negatives: Tensor, bank: Rows) -> Iterator[tuple[slice, Tensor, Tensor, Tensor | _Chosen]]:
     """Products of v with the negatives, some at a time.
 
     Args:
@@ -45,8 +61,13 @@ def blocks(v: Tensor, negatives: Tensor, bank: Rows) -> Iterator[tuple[slice, Te
 
     Yields:
         the images (b of them) as a slice of the batch; products (b×c, in the bank's type); their negatives (b×c or c);
-        rows (b×c×D or c×D).
+        and the rows, for :func:`weighted`.
     """
+    if negatives.ndim == 2 and (table := _table(bank)) is not None:
+        ends = torch.arange(0, negatives.numel() + 1, negatives.shape[1])
+        found = pairs.products(v, table, ends, negatives.reshape(-1)).view_as(negatives)
+        yield slice(0, len(v)), found, negatives, _Chosen(table, negatives)
+        return
     step = getattr(bank, "block", CHUNK.get(v.device.type, CHUNK_ELSEWHERE))
     images = len(v) if negatives.ndim == 1 else max(1, step // negatives.shape[1])
     for start in range(0, len(v), images):
@@ -79,7 +100,9 @@ def leave_out(scores: Tensor, negatives: Tensor, index: Tensor, value: float) ->
     return torch.bincount(rows, minlength=len(index))
 
 
-def weighted(weights: Tensor, rows: Tensor) -> Tensor:
+def weighted(weights: Tensor, rows: Tensor | _Chosen) -> Tensor:
     """Σ_j w_bj · row_j: b×c weights and the rows of :func:`blocks` → b×D fp32."""
+    if isinstance(rows, _Chosen):
+        return pairs.sums(weights, rows.table, rows.at)
     weights = weights.to(rows.dtype)
     return (weights @ rows if rows.ndim == 2 else torch.bmm(weights[:, None], rows)[:, 0]).float()
