@@ -15,7 +15,7 @@ import sys
 
 import torch
 import torch.nn.functional as F
-from timing import Cases, interleaved, machine, memory, ratio, report
+from timing import Cases, interleaved, machine, memory, report
 
 from pretrain.bank import MemoryBank
 from pretrain.objectives.nce import nce
@@ -81,14 +81,14 @@ def at_size(size: int, rounds: int) -> None:
     banks = {kind: MemoryBank(rows, kind) for kind in ("float32", "bfloat16", "int8")}
     cases: Cases = {"plain": plain(v, index, rows)}
     cases |= {f"exact, {kind}": ours(with_softmax, v, index, bank) for kind, bank in banks.items()}
-    for kind in ("float32", "bfloat16"):
-        for tile in (1024, 2048, 4096, 8192):
-            cases[f"floor, {kind}, tiles of {tile}"] = floor(v, banks[kind].rows, tile)
-    times = interleaved(cases, rounds)
-    report(f"N = {size:,}", times, "plain")
-    for kind in ("float32", "bfloat16"):
-        best = min((name for name in times if name.startswith(f"floor, {kind}")), key=lambda name: min(times[name]))
-        print(f"exact, {kind}: {ratio(times, f'exact, {kind}', best):.2f} of its floor")
+    report(f"N = {size:,}", interleaved(cases, rounds), "plain")
+    for kind in ("float32", "bfloat16"):  # apart from the plain case, which leaves the memory upset
+        name = f"exact, {kind}"
+        cases = {name: ours(with_softmax, v, index, banks[kind])}
+        cases |= {f"floor, tiles of {tile}": floor(v, banks[kind].rows, tile) for tile in (1024, 2048, 4096, 8192)}
+        times = interleaved(cases, rounds)
+        best = min((case for case in times if case != name), key=lambda case: min(times[case]))
+        report(f"{name}, against its floor, N = {size:,}", times, best)
 
     negatives, shared = torch.randint(size, (B, M)), torch.randint(size, (M,))
     log_z = torch.tensor(math.log(size) + 8)

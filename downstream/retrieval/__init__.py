@@ -6,8 +6,8 @@ store.keys[int(rows[0, 0])], store.labels[rows[0]], store.classes
 """
 
 from downstream.retrieval.embed import Settings as EmbedSettings
-from downstream.retrieval.embed import embed, place
+from downstream.retrieval.embed import embed
 from downstream.retrieval.search import search
 from downstream.retrieval.store import Store
 
-__all__ = ["EmbedSettings", "Store", "embed", "place", "search"]
+__all__ = ["EmbedSettings", "Store", "embed", "search"]

@@ -15,7 +15,7 @@ from downstream.features import Progress, batches
 from downstream.retrieval.store import DTYPES, Manifest, Part, Store
 from downstream.retrieval.writer import Writer, writing
 from zoo import Backbone, DataError, SettingsError
-from zoo.sources import Source, open_source
+from zoo.sources import Source, open_source, place
 from zoo.weights import WEIGHTS, sha256
 
 _BLOCK = 16384  # rows: what a crash may cost
@@ -118,11 +118,6 @@ def _commit(writer: Writer, source: Source, block: Sequence[tuple[np.ndarray, Te
         labels = np.array([number[name] for name in source.classes], np.int32)[source.labels[index]]
     keys, stamps = [source.key(i) for i in index], [_stamp(source, i) for i in index]
     writer.append(torch.cat([vectors for _, vectors in block]), keys, stamps, labels)
-
-
-def place(data: str) -> str:
-    """What a part is known by: the folder wherever one stands, or the data set's name."""
-    return str(Path(data).resolve()) if Path(data).exists() else data
 
 
 def begin(writer: Writer, source: Source) -> np.ndarray:

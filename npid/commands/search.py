@@ -72,14 +72,14 @@ def _cached(model: str, data: str, device: str, workers: int):
     import zoo
     from downstream import retrieval
     from npid.console import counter
-    from zoo.sources import open_source
+    from zoo.sources import open_source, place
     from zoo.sources.builtin import cache_folder
     from zoo.weights import WEIGHTS, sha256
 
     weights = zoo.locate(model) / WEIGHTS
     if not weights.is_file():
         raise zoo.ModelError(f"{weights}: not found; MODEL DATA QUERY needs a model directory, or org/name")
-    name = hashlib.sha256(f"{sha256(weights)} {retrieval.place(data)}".encode()).hexdigest()[:20]
+    name = hashlib.sha256(f"{sha256(weights)} {place(data)}".encode()).hexdigest()[:20]
     out = cache_folder() / "stores" / name
     with counter("embed", len(open_source(data))) as count:
         settings = retrieval.EmbedSettings(device=device, workers=workers)

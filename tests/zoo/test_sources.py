@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from zoo import DataError
-from zoo.sources import open_source
+from zoo.sources import open_source, place
 
 
 def test_an_image_folder_has_labels_and_the_classes_of_its_training_split(image_folder, picture):
@@ -111,6 +111,13 @@ def test_digits_split_once_and_for_all():
     train, test = open_source("digits"), open_source("digits", "test")
     assert (len(train), len(test)) == (1437, 360) and train.classes == test.classes
     assert np.bincount(test.labels).min() > 20 and train.images.max() == 255
+
+
+def test_a_name_is_a_name_beside_a_folder_of_that_name(tmp_path, monkeypatch, image_folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert place("digits") == "digits" and len(open_source("digits")) == 1437
+    assert place(os.path.relpath(image_folder)) == str(image_folder.resolve())
 
 
 def test_real_cifar(real):

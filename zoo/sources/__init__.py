@@ -4,12 +4,14 @@ source = open_source("photos/", split="train")
 source.image(0), source.key(0), source.labels
 """
 
+from pathlib import Path
+
 from zoo.errors import DataError
 from zoo.sources import builtin, folder, parquet, places, shards  # noqa: F401  registers them
 from zoo.sources._base import SOURCES, ArraySource, Source
 from zoo.sources.subset import Subset
 
-__all__ = ["SOURCES", "ArraySource", "Source", "Subset", "open_source"]
+__all__ = ["SOURCES", "ArraySource", "Source", "Subset", "open_source", "place"]
 
 
 def open_source(data: str, split: str = "train", *, skip_bad: bool = False) -> Source:
@@ -25,11 +27,24 @@ def open_source(data: str, split: str = "train", *, skip_bad: bool = False) -> S
     Raises:
         DataError: if no kind knows it, the split is missing or it holds no image.
     """
-    for kind in sorted(SOURCES, key=lambda name: SOURCES[name].fallback):
-        if SOURCES[kind].detect(data):
-            source = SOURCES[kind](data, split)
-            source.skip_bad = skip_bad
-            if not len(source):
-                raise DataError(f"{data}: the {split} split holds no image")
-            return source
+    source = _kind(data)(data, split)
+    source.skip_bad = skip_bad
+    if not len(source):
+        raise DataError(f"{data}: the {split} split holds no image")
+    return source
+
+
+def place(data: str) -> str:
+    """What a data set is known by from anywhere: the full path of a folder, or a built-in name.
+
+    Raises:
+        DataError: if no kind knows it.
+    """
+    return data if _kind(data).named else str(Path(data).resolve())
+
+
+def _kind(data: str) -> type[Source]:
+    for name in sorted(SOURCES, key=lambda name: SOURCES[name].fallback):
+        if SOURCES[name].detect(data):
+            return SOURCES[name]
     raise DataError(f"{data}: not a folder and no data set of that name; names: digits, cifar10, cifar100, stl10")

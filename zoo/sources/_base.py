@@ -33,6 +33,7 @@ class Source:
     skip_bad: bool = False
     bad: set[int]
     fallback: bool = False  # a kind that is asked after all others
+    named: bool = False  # a kind that is known by a name and not by a place
 
     def __init__(self, data: str, split: str) -> None:
         self.data, self.split, self.bad = data, split, set()

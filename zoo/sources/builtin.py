@@ -20,6 +20,8 @@ def cache_folder() -> Path:
 class Digits(ArraySource):
     """The 1 797 8×8 digits that scikit-learn ships; every fifth of a fixed shuffle is the test split."""
 
+    named = True
+
     @classmethod
     def detect(cls, data: str) -> bool:
         return data == "digits"
@@ -38,6 +40,7 @@ class Digits(ArraySource):
 
 
 class _Torchvision(ArraySource):
+    named = True
     names: tuple[str, ...]
 
     @classmethod
