@@ -18,7 +18,7 @@ from pretrain.objectives._sampling import CHUNK as CHUNK_ROWS
 from pretrain.objectives._sampling import CHUNK_ELSEWHERE
 from pretrain.settings import Settings
 from pretrain.sharded import ShardedBank
-from pretrain.softmax import CHUNK, FUSED, PIECE, heads_for
+from pretrain.softmax import CHUNK, PIECE, bounded, fuses, heads_for
 from pretrain.state import new_model
 from zoo import SettingsError
 
@@ -164,7 +164,7 @@ def working_bytes(it: Case) -> int:
         rows = at_once * it.dim * (it.handed * min(it.devices, 2) + spelt_out)
         return 8 * drawn + rows + scores + 4 * vectors
     rows = math.ceil(it.images / it.devices)
-    if (torch.float32 if it.handed == 4 else torch.bfloat16) in FUSED.get(it.device, ()):
+    if fuses(it.device, torch.float32 if it.handed == 4 else torch.bfloat16, bounded(how.temperature, rows)):
         block, scores = min(PIECE, rows), 3 * (heads_for(it.batch, rows, it.device) + 1) * vectors
     else:
         block, scores = min(CHUNK, rows), it.batch * min(CHUNK, rows) * (4 if it.handed == 4 else 6)

@@ -18,8 +18,7 @@ CHUNK = 2048  # rows of the bank per step: the B×CHUNK scores stay in cache
 PIECE = 1 << 20  # rows of the bank per fused call: only an int8 bank is cut by it, as its rows are spelt out first
 _LOG2_E = math.log2(math.e)
 _LARGEST = 80.0  # e^80 is still finite in fp32 and bf16, and e^-80 no denormal
-# where one fused kernel beats the loop below; measured by benchmarks/objective.py and benchmarks/gpu.py
-FUSED = {"cpu": (torch.float32,), "cuda": (torch.bfloat16,)}
+_FUSED = {"cpu": torch.float32, "cuda": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,12 @@ def bounded(temperature: float, rows: int) -> bool:
     return 1 / temperature + math.log(rows) < _LARGEST
 
 
+def fuses(device: str, dtype: torch.dtype, simple: bool) -> bool:
+    """Whether one fused kernel is the faster way: in bf16 on a GPU, and in fp32 on a CPU unless a plain sum is enough
+    (``simple``). Measured by benchmarks/objective.py and benchmarks/gpu.py."""
+    return dtype == _FUSED.get(device) and (device != "cpu" or not simple)
+
+
 def attend(v: Tensor, bank: Any, temperature: float, *, unit: bool = True) -> Partial:
     """Attention of unit vectors over the rows of a bank.
 
@@ -44,12 +49,10 @@ def attend(v: Tensor, bank: Any, temperature: float, *, unit: bool = True) -> Pa
         temperature: τ, positive.
         unit: whether the rows are unit vectors too.
     """
-    query = v.to(bank.dtype)
-    if bank.dtype in FUSED.get(v.device.type, ()):
+    query, simple = v.to(bank.dtype), unit and bounded(temperature, len(bank))
+    if fuses(v.device.type, bank.dtype, simple):
         return merge([part for rows in bank.split(PIECE) for part in fused(query, rows, temperature)])
-    if unit and bounded(temperature, len(bank)):
-        return _sums(query, bank, temperature)
-    return _online(query, bank, temperature)
+    return (_sums if simple else _online)(query, bank, temperature)
 
 
 def attend_sharded(v: Tensor, shard: Any, temperature: float, world: World) -> Partial:

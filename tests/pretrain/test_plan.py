@@ -65,8 +65,7 @@ def test_memory_is_what_is_allocated(changes, kind):
 
 
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
-def test_flops_are_those_of_the_matrix_products(kind, monkeypatch):
-    monkeypatch.setattr("pretrain.softmax.FUSED", {})  # torch's counter does not know the CPU's fused kernel
+def test_flops_are_those_of_the_matrix_products(kind):
     how = override(PRESETS["paper-imagenet"], {"bank_dtype": kind})
     _, work = step(how, kind)
     with FlopCounterMode(display=False) as counter:
