@@ -24,7 +24,8 @@ from downstream.retrieval import EmbedSettings
 from downstream.retrieval.embed import begin, fill
 from downstream.retrieval.store import Manifest
 from downstream.retrieval.writer import writing
-from zoo.sources import open_source
+from npid.memory import keep_freed
+from zoo.sources import Subset, open_source
 
 
 def main() -> None:
@@ -35,12 +36,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", type=int, default=0)
     asked = parser.parse_args()
+    keep_freed()  # as npid does, for all cases
     print(machine())
     model, source = zoo.load(asked.model), open_source(asked.data)
+    source = Subset(source, np.arange(min(len(source), asked.images)))
     source.array()  # what is small is decoded once, for all tasks
     settings = EmbedSettings(workers=asked.workers)
-    index = np.arange(min(len(source), asked.images))
-    read = partial(batches, model, source, batch=settings.batch, device="cpu", workers=asked.workers, index=index)
+    read = partial(batches, model, source, batch=settings.batch, device="cpu", workers=asked.workers)
     ready = [images for images, _ in read()]
 
     def bare() -> None:
@@ -55,14 +57,13 @@ def main() -> None:
     def whole() -> None:
         fresh = Manifest(model="", model_sha256="", input={}, dim=model.dim, dtype=settings.dtype)
         with tempfile.TemporaryDirectory() as folder, writing(Path(folder) / "store", fresh) as writer:
-            begin(writer, source)
-            fill(writer, model, source, index, settings)
+            fill(writer, model, source, *begin(writer, source), settings)
 
     times = interleaved({"bare": bare, "decode": decode, "embed": whole}, asked.rounds)
-    report(f"{len(index):,} images of {asked.data}, {settings.batch} a batch, {asked.workers} workers", times, "embed")
+    report(f"{len(source):,} images of {asked.data}, {settings.batch} a batch, {asked.workers} workers", times, "embed")
     for name in ("bare", "decode"):
         share = statistics.median(a / b for a, b in zip(times[name], times["embed"], strict=True))
-        print(f"embed runs at {share:.3f} of {name}, {len(index) / statistics.median(times[name]):,.0f} images/s")
+        print(f"embed runs at {share:.3f} of {name}, {len(source) / statistics.median(times[name]):,.0f} images/s")
 
 
 if __name__ == "__main__":

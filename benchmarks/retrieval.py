@@ -119,6 +119,16 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.touched:
         return touched(asked.model, asked.touched, 0)
+    folder = compare(
+        asked
+    )  # it has let go of its map of the rows: what is mapped cannot be dropped from the page cache
+    for kind in asked.kinds:
+        command = [sys.executable, __file__, str(folder), "--touched", kind]
+        subprocess.run(command, check=True)
+
+
+def compare(asked: argparse.Namespace) -> Path:
+    """Builds, measures and prints; returns the folder of the rows."""
     import faiss
 
     print(machine("faiss-cpu"))
@@ -161,9 +171,7 @@ def main() -> None:
         build_index(train, kind)
         print(f", {kind} {accuracy(train, test, open_index(train, kind)):.2f} %", end="", flush=True)
     print("\n")
-    for kind in asked.kinds:
-        command = [sys.executable, __file__, str(store.folder), "--touched", kind]
-        subprocess.run(command, check=True)
+    return store.folder
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from zoo import Backbone, DataError
+from zoo.augment import normalise
 from zoo.sources import Source
 
 Progress = Callable[[int], None]
@@ -48,10 +49,10 @@ def batches(
         DataError: naming an image that cannot be read, unless the source skips bad ones.
     """
     index = np.arange(len(source)) if index is None else index
-    *shape, to_float, normalise = model.preprocess().transforms  # what is arithmetic is done to batches, on the device
+    *shape, _, _ = model.preprocess().transforms  # what is arithmetic is done to batches, on the device
     for images, good in _shaped(v2.Compose(shape), model.input.size, source, index, batch, workers):
-        images = images.to(device, memory_format=torch.channels_last)
-        yield normalise(to_float(images)), good
+        images = images.to(device)
+        yield normalise(images, model.input.mean, model.input.std), good
 
 
 def _shaped(

@@ -33,6 +33,9 @@ class _Group(TyperGroup):
     """Turns the errors that a user can act on into one message and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
+        from npid.memory import keep_freed
+
+        keep_freed()
         try:
             return super().invoke(ctx)
         except Exception as error:

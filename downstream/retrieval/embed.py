@@ -66,10 +66,10 @@ def embed(model: str | Path, data: str, out: str | Path, settings: Settings, pro
         dtype=settings.dtype,
     )
     with writing(out, fresh) as writer:
-        todo = begin(writer, source)
+        todo, stamps = begin(writer, source)
         if progress is not None and len(todo) < len(source):
             progress(len(source) - len(todo))
-        fill(writer, backbone, source, todo, settings, progress)
+        fill(writer, backbone, source, todo, stamps, settings, progress)
         if not writer.manifest.count:
             raise DataError(f"{data}: none of its {len(source)} images could be read")
     return Store.open(out)
@@ -81,6 +81,7 @@ def fill(
     model: Backbone,
     source: Source,
     index: np.ndarray,
+    stamps: np.ndarray,
     settings: Settings,
     progress: Progress | None = None,
 ) -> None:
@@ -88,19 +89,20 @@ def fill(
 
     Args:
         model: in eval mode.
-        index: of the images.
+        index, stamps: of the images (:func:`begin`).
     """
-    block: list[tuple[np.ndarray, Tensor]] = []
+    block: list[tuple[np.ndarray, np.ndarray, Tensor]] = []
     start = 0
     images_of = partial(batches, batch=settings.batch, device=settings.device, workers=settings.workers)
     model = model.to(settings.device)
     for images, good in images_of(model, source, index=index):
-        which = index[start : start + len(good)]
+        at = np.arange(start, start + len(good))
         start += len(good)
-        for i in which[~good.numpy()]:
-            writer.manifest.parts[-1].bad[source.key(i)] = _stamp(source, i)
-        block.append((which[good.numpy()], model.embed(images)[good].cpu()))
-        if sum(len(rows) for rows, _ in block) >= _BLOCK or start == len(index):
+        for i in at[~good.numpy()]:
+            writer.manifest.parts[-1].bad[source.key(index[i])] = int(stamps[i])
+        at = at[good.numpy()]
+        block.append((index[at], stamps[at], model.embed(images)[good].cpu()))
+        if sum(len(rows) for rows, _, _ in block) >= _BLOCK or start == len(index):
             _commit(writer, source, block)
             block = []
         if progress is not None:
@@ -108,20 +110,20 @@ def fill(
     writer.save()
 
 
-def _commit(writer: Writer, source: Source, block: Sequence[tuple[np.ndarray, Tensor]]) -> None:
-    index = np.concatenate([rows for rows, _ in block])
+def _commit(writer: Writer, source: Source, block: Sequence[tuple[np.ndarray, np.ndarray, Tensor]]) -> None:
+    index, stamps = (np.concatenate([part[i] for part in block]) for i in (0, 1))
     if not len(index):
         return
     labels = np.full(len(index), -1, np.int32)
     if source.labels is not None and source.classes is not None:
         number = {name: i for i, name in enumerate(writer.manifest.classes)}
         labels = np.array([number[name] for name in source.classes], np.int32)[source.labels[index]]
-    keys, stamps = [source.key(i) for i in index], [_stamp(source, i) for i in index]
-    writer.append(torch.cat([vectors for _, vectors in block]), keys, stamps, labels)
+    keys = [source.key(i) for i in index]
+    writer.append(torch.cat([vectors for _, _, vectors in block]), keys, stamps, labels)
 
 
-def begin(writer: Writer, source: Source) -> np.ndarray:
-    """Open a part for the source in the manifest; the indices of its images that the store does not have yet.
+def begin(writer: Writer, source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """Open a part for the source in the manifest; indices and stamps of its images that the store does not have yet.
 
     Raises:
         DataError: if images that the store has are gone or have changed.
@@ -133,7 +135,7 @@ def begin(writer: Writer, source: Source) -> np.ndarray:
         key, stamp = source.key(i), _stamp(source, i)
         known = there.pop(key, None)
         if known is None and (key, stamp) not in bad:  # a bad image that was replaced is tried again
-            todo.append(i)
+            todo.append((i, stamp))
         elif known is not None and known != stamp:
             changed.append(key)
     for what, keys in (("changed", changed), ("gone", list(there))):
@@ -149,7 +151,8 @@ def begin(writer: Writer, source: Source) -> np.ndarray:
     elif todo:
         manifest.parts.append(Part(data=data, split=source.split, digest=source.digest, first=manifest.count))
     writer.save()
-    return np.array(todo, np.int64)
+    index, stamps = np.array(todo, np.int64).reshape(-1, 2).T
+    return index, stamps
 
 
 def _there(writer: Writer, data: str, split: str) -> tuple[dict[str, int], set[tuple[str, int]]]:

@@ -62,11 +62,11 @@ def _bits(dim: int, count: int) -> str:
 KINDS: Registry[Kind] = Registry("kind of index")
 KINDS.register("flat")(Kind(factory=lambda dim, count: "Flat"))
 KINDS.register("sq8")(Kind(factory=lambda dim, count: "SQ8", candidates=(20, 50, 100)))
-KINDS.register("binary")(Kind(factory=_bits, metric="bits", candidates=(100, 200, 500, 1000, 2000)))
+KINDS.register("binary")(Kind(factory=_bits, metric="bits", candidates=(1000, 2000)))
 KINDS.register("ivf")(
     Kind(
         factory=lambda dim, count: f"IVF{_lists(count)},PQ{dim // 2}x4fs",
-        candidates=(100, 200, 500),
+        candidates=(200, 500, 1000),
         probes=(8, 16, 32, 64, 128),
     )
 )

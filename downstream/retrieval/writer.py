@@ -35,7 +35,9 @@ class Writer:
         """Replace the manifest."""
         write_text(self.folder / MANIFEST, self.manifest.text())
 
-    def append(self, vectors: Tensor, keys: Sequence[str], stamps: Sequence[int], labels: np.ndarray) -> None:
+    def append(
+        self, vectors: Tensor, keys: Sequence[str], stamps: Sequence[int] | np.ndarray, labels: np.ndarray
+    ) -> None:
         """Add one block and commit it: the files are flushed first, then the manifest counts the block.
 
         Args:
