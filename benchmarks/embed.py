@@ -1,6 +1,6 @@
 """What `npid embed` costs beyond the model's bare forward pass, and beyond decoding.
 
-    python benchmarks/embed.py MODEL DATA [--images 4096] [--rounds 7] [--workers 0]
+    python benchmarks/embed.py MODEL DATA [--images 4096] [--rounds 7] [--workers 0] [--batch 256]
 
 *bare* is the forward pass alone, over batches that were preprocessed before; *decode* is reading and preprocessing
 alone; *embed* is both, and writing the rows, keys and checksums with a flush to the disk. Turns are taken; shares are
@@ -35,13 +35,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=256)
     asked = parser.parse_args()
     keep_freed()  # as npid does, for all cases
     print(machine())
     model, source = zoo.load(asked.model), open_source(asked.data)
     source = Subset(source, np.arange(min(len(source), asked.images)))
     source.array()  # what is small is decoded once, for all tasks
-    settings = EmbedSettings(workers=asked.workers)
+    settings = EmbedSettings(workers=asked.workers, batch=asked.batch)
     read = partial(batches, model, source, batch=settings.batch, device="cpu", workers=asked.workers)
     ready = [images for images, _ in read()]
 

@@ -19,7 +19,7 @@ def test_the_nearest_are_those_of_a_sort(k, monkeypatch):
 
 
 @pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize(("rows", "k"), [(3000, 7), (3001, 40), (3007, 3000)])
+@pytest.mark.parametrize(("rows", "k"), [(3000, 7), (3001, 40), (3007, 3000), (2050, 7)])
 def test_they_are_however_close_they_lie(rows, k, fast, monkeypatch):
     """In crowded banks bf16 cannot tell the rows apart: the fp32 order must come out all the same."""
     monkeypatch.setattr(near, "fast_bf16", lambda device: fast)
