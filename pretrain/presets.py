@@ -31,9 +31,9 @@ PRESETS.register("paper-cifar10")(
 )
 
 # npid pretrain cifar10 --out runs/small --preset cifar10-cpu
-# 13 minutes on two CPU cores: kNN top-1 65.0 on the test images (65.6 in another run; raw pixels 42.3, untrained 28.1 by
-# the bank). With --epochs 80, 56 minutes: 69.8, the bundled npid-cifar10-small. Measured with `npid knn` on a JPEG copy
-# of CIFAR-10; docs/results.md.
+# 13 minutes on two CPU cores: kNN top-1 65.0 on the test images (65.6 in another run; raw pixels 42.3, untrained 28.1
+# by the bank). With --epochs 80: 69.8, the bundled npid-cifar10-small. Measured with `npid knn` on a JPEG copy of
+# CIFAR-10; docs/results.md.
 PRESETS.register("cifar10-cpu")(
     Settings(
         backbone="resnet10",

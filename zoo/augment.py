@@ -193,7 +193,8 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
         mean, std: per-channel statistics on the 0–1 scale.
     """
     out = images.to(torch.float32, memory_format=torch.channels_last, copy=True)
-    rows = out.permute(0, 2, 3, 1).view(len(out), out.shape[2], -1)  # whole lines: to broadcast three values takes ten times as long
+    # whole lines: to broadcast three values takes ten times as long
+    rows = out.permute(0, 2, 3, 1).view(len(out), out.shape[2], -1)
     means, stds = (255 * _constant(of, out.device).repeat(images.shape[3]) for of in (mean, std))
     rows.sub_(means).div_(stds)
     return out
