@@ -119,9 +119,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.touched:
         return touched(asked.model, asked.touched, 0)
-    folder = compare(
-        asked
-    )  # it has let go of its map of the rows: what is mapped cannot be dropped from the page cache
+    folder = compare(asked)  # its map of the rows is gone by now: what is mapped cannot leave the page cache
     for kind in asked.kinds:
         command = [sys.executable, __file__, str(folder), "--touched", kind]
         subprocess.run(command, check=True)

@@ -36,7 +36,8 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     none = torch.empty(0, dtype=torch.int64, device=bank.device)
     best = [(some.new_empty(len(some), 0), none.new_empty(len(some), 0)) for some in groups]
     for start in range(0, len(bank), _ROWS):
-        block = (_Screened if screened else _Block)(bank[start : start + _ROWS], min(_QUERIES, len(queries)))
+        some_rows = bank[start : start + _ROWS]
+        block = _Screened(some_rows, min(_QUERIES, len(queries))) if screened else _Block(some_rows)
         for i, some in enumerate(groups):
             products, rows = best[i]
             more, at = block.best(some, min(k, len(block)), products[:, -1] if products.shape[1] == k else None)
@@ -48,15 +49,10 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 class _Block:
-    """Some rows of the bank."""
+    """Some rows of the bank, n×D."""
 
-    def __init__(self, rows: Tensor, queries: int) -> None:
-        """
-        Args:
-            rows: n×D.
-            queries: the most that will be asked for at once.
-        """
-        self.exact, self.queries = rows.float(), queries
+    def __init__(self, rows: Tensor) -> None:
+        self.exact = rows.float()
 
     def __len__(self) -> int:
         return len(self.exact)
@@ -79,7 +75,12 @@ class _Screened(_Block):
     """The same by bf16 products first."""
 
     def __init__(self, rows: Tensor, queries: int) -> None:
-        super().__init__(rows, queries)
+        """
+        Args:
+            rows: n×D.
+            queries: the most that will be asked for at once.
+        """
+        super().__init__(rows)
         self.rough = rows.bfloat16()
         self.room = torch.empty(queries, len(rows), dtype=torch.bfloat16, device=rows.device)
         lost = [_lost(some) for some in self.exact.split(_PIECE)]

@@ -147,7 +147,17 @@ def merge(parts: list[Partial]) -> Partial:
     return Partial(lses.logsumexp(0), (weights[:, :, None] * means).sum(0))
 
 
-class _Exact(torch.autograd.Function):
+class Sloped(torch.autograd.Function):
+    """A function of B×D vectors, its first argument, and of what needs no gradient, whose forward saves the slope (B×D)
+    of each vector's loss."""
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        (slope,) = ctx.saved_tensors
+        return slope * grad[:, None], *[None] * (len(ctx.needs_input_grad) - 1)
+
+
+class _Exact(Sloped):
     @staticmethod
     def forward(ctx, v: Tensor, index: Tensor, bank: Any, temperature: float) -> Tensor:
         world = world_of(bank)
@@ -155,11 +165,6 @@ class _Exact(torch.autograd.Function):
         own = bank[index].float()
         ctx.save_for_backward((part.mean - own) / temperature)
         return part.lse - (v.float() * own).sum(1) / temperature
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        (slope,) = ctx.saved_tensors
-        return slope * grad[:, None], None, None, None
 
 
 def exact(v: Tensor, index: Tensor, bank: Any, temperature: float = 0.07) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 from pretrain.distributed import world_of
 from pretrain.objectives._base import OBJECTIVES, Objective, Rows
 from pretrain.objectives._sampling import blocks, draw, leave_out, weighted
-from pretrain.softmax import bounded
+from pretrain.softmax import Sloped, bounded
 
 
 def _peak(query: Tensor, positive: Tensor, negatives: Tensor, bank: Rows) -> Tensor:
@@ -17,7 +17,7 @@ def _peak(query: Tensor, positive: Tensor, negatives: Tensor, bank: Rows) -> Ten
     return peak
 
 
-class _InfoNCE(torch.autograd.Function):
+class _InfoNCE(Sloped):
     @staticmethod
     def forward(ctx, v: Tensor, index: Tensor, negatives: Tensor, bank: Rows, temperature: float, exclude, stand_for):
         query, own = (v / temperature).to(bank.dtype), bank[index].float()
@@ -37,11 +37,6 @@ class _InfoNCE(torch.autograd.Function):
         every = mine + total[:, None] * share
         ctx.save_for_backward(((weighted_rows * share + mine * own) / every - own) / temperature)
         return every[:, 0].log() - relative
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        (slope,) = ctx.saved_tensors
-        return slope * grad[:, None], None, None, None, None, None, None
 
 
 def infonce(

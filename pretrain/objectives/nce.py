@@ -9,9 +9,10 @@ from torch import Generator, Tensor
 from pretrain.distributed import world_of
 from pretrain.objectives._base import OBJECTIVES, Objective, ObjectiveSettings, Rows
 from pretrain.objectives._sampling import blocks, draw, leave_out, weighted
+from pretrain.softmax import Sloped
 
 
-class _NCE(torch.autograd.Function):
+class _NCE(Sloped):
     """In log space throughout: with a = score − log Z − log(m/n), h = sigmoid(a) is the posterior of eq. 6."""
 
     @staticmethod
@@ -29,11 +30,6 @@ class _NCE(torch.autograd.Function):
             slope[at] += weighted(scores.sigmoid_(), rows)
         ctx.save_for_backward(slope / temperature)
         return loss
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        (slope,) = ctx.saved_tensors
-        return slope * grad[:, None], None, None, None, None, None, None
 
 
 def nce(
