@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import torch
 
+from npid.memory import keep_freed
 from pretrain import PRESETS
 from pretrain.loop import _step, resolve_amp
 from pretrain.state import State
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=25, help="per round")
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
+    keep_freed()  # as npid does, for all cases
     overhead(open_source(asked.data), asked.preset, torch.device(asked.device), asked.steps, asked.rounds)
 
 

@@ -92,7 +92,7 @@ class MemoryBank:
         # each takes the last embedding of its index: no order of writing matters, and a GPU is not waited for
         known, order = index.sort(stable=True)
         v = v[order[torch.searchsorted(known, index, right=True) - 1]]
-        self._write(index, F.normalize(momentum * self.read(index) + (1 - momentum) * v.float(), dim=1))
+        self._write(index, F.normalize(torch.lerp(v.float(), self.read(index), momentum), dim=1))
 
     def _write(self, index: Tensor, rows: Tensor) -> None:
         if self.kind == "int8":

@@ -76,7 +76,7 @@ def _step(
 ) -> float:
     """One step of everything that learns; returns the mean loss over the images of all processes.
 
-    The device is waited for once, to read the loss and the gradient's norm before anything changes.
+    The device is waited for once, to read the loss and whether the gradient is finite before anything changes.
 
     Raises:
         RunError: if the loss or a gradient is not finite, in any process; nothing has been changed then.
@@ -94,15 +94,16 @@ def _step(
     loss = losses.mean()
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    norm = torch.nn.utils.get_total_norm(
-        [p.grad for group in state.optimizer.param_groups for p in group["params"] if p.grad is not None]
-    )
-    value, size = (world.sum(torch.stack([loss.detach(), norm])) / world.size).tolist()
-    if not (math.isfinite(value) and math.isfinite(size)):
+    gradients = [p.grad for group in state.optimizer.param_groups for p in group["params"] if p.grad is not None]
+    bad = torch.zeros(1, device=v.device)
+    # scales by one: GradScaler's kernel takes a third of the time of a norm
+    torch._amp_foreach_non_finite_check_and_unscale_(gradients, bad, torch.ones_like(bad))
+    value, wrong = (world.sum(torch.cat([loss.detach().view(1), bad])) / world.size).tolist()
+    if not math.isfinite(value) or wrong:
         # a gradient is that of all processes; where the loss tells whose images it was, the others are not named
         mine = index.tolist() if not math.isfinite(loss.item()) or math.isfinite(value) else []
-        rows = ", ".join(map(str, sum(world.hear(mine), [])))
-        raise RunError(f"loss is {value}, gradient norm {size}; the images: {rows}")
+        rows, norm = ", ".join(map(str, sum(world.hear(mine), []))), torch.nn.utils.get_total_norm(gradients)
+        raise RunError(f"loss is {value}, gradient norm {norm.item()}; the images: {rows}")
     state.optimizer.step()
     state.bank.update(index, v.detach(), how.bank_momentum)
     return value

@@ -220,7 +220,7 @@ def messages(it: Case) -> list[Message]:
     return [
         *sent,
         Message("vectors for the bank", _GATHERED, it.local * (it.dim * 4 + 8)),
-        Message("loss, norm, signals", _REDUCED, 8 + 16),
+        Message("loss, finite or not, signals", _REDUCED, 8 + 16),
     ]
 
 

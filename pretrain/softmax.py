@@ -18,6 +18,7 @@ CHUNK = 2048  # rows of the bank per step: the B×CHUNK scores stay in cache
 PIECE = 1 << 20  # rows of the bank per fused call: only an int8 bank is cut by it, as its rows are spelt out first
 _LOG2_E = math.log2(math.e)
 _LARGEST = 80.0  # e^80 is still finite in fp32 and bf16, and e^-80 no denormal
+_MKL = torch.backends.mkl.is_available()
 _FUSED = {"cpu": torch.float32, "cuda": torch.bfloat16}
 
 
@@ -74,13 +75,20 @@ def _sums(query: Tensor, bank: Any, temperature: float) -> Partial:
     query = query * (_LOG2_E / temperature)  # powers of two are faster than of e
     total = torch.zeros(len(query), device=query.device)
     weighted = torch.zeros(query.shape, device=query.device)
-    scores = torch.empty(len(query) * min(CHUNK, len(bank)), dtype=query.dtype, device=query.device)
-    product = torch.empty_like(query)
     for rows in bank.split(CHUNK):
-        p = torch.mm(query, rows.T, out=scores[: len(query) * len(rows)].view(len(query), -1)).exp2_()
+        p = product(query, rows.T).exp2_()
         total += p.sum(1, dtype=torch.float32)
-        weighted += torch.mm(p, rows, out=product)
+        weighted += product(p, rows)
+        del p  # its memory, still in cache, is the next one's
     return Partial(total.log(), weighted / total[:, None])
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b. In fp32 oneDNN multiplies long and narrow matrices faster than MKL, which is behind ``@`` on most CPUs,
+    and only this operator asks it to; bf16 it multiplies anyway. Measured by benchmarks/objective.py."""
+    if a.dtype == torch.float32 and a.device.type == "cpu" and _MKL and torch.backends.mkldnn.is_available():
+        return torch.ops.mkldnn._linear_pointwise(a, b.T, None, "none", [], "")
+    return a @ b
 
 
 def _online(query: Tensor, bank: Any, temperature: float) -> Partial:

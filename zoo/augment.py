@@ -137,7 +137,7 @@ def _filters(start: Tensor, length: Tensor, inputs: int, outputs: int, flip: Ten
     if inputs > _TABLED or outputs > _TABLED:
         return resample_matrix(start, length, inputs, outputs, flip)
     row = start.long() if flip is None else start.long() + flip * inputs
-    return _table(inputs, outputs, start.device)[row * inputs + length.long() - 1]
+    return _table(inputs, outputs, start.device).index_select(0, row * inputs + length.long() - 1)
 
 
 def crop(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:

@@ -13,7 +13,7 @@ from zoo.errors import DataError
 from zoo.sources import Source
 
 _TOGETHER = 16  # images opened before their boxes are drawn; those that are no JPEG lie decoded meanwhile
-_PLANNED = 2048  # small images whose augmentation is planned at once
+_AHEAD = 1 << 25  # bytes of small images augmented one batch after another: code and tables stay in cache
 ALL = slice(0, None)
 
 
@@ -38,15 +38,19 @@ class InMemory:
 
     def batches(self, epoch: int, steps: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields B×3×S×S float32 channels-last and B indices, for each row of ``steps``."""
-        for some in steps.split(max(1, _PLANNED // steps.shape[1])):
+        size = 3 * 4 * self.augmenter.how.size**2
+        for some in steps.split(max(1, _AHEAD // (steps.shape[1] * size))):
             good = ~torch.isin(some, self.bad)
             counts = good.sum(1).tolist()
             # one copy for many steps: a copy for each would make the host wait for the device
             index = some[good].to(self.device)
             plan = self.augmenter.plan(epoch, index, *self.images.shape[1:3])
-            for mine, how in zip(index.split(counts), plan.split(counts), strict=True):
-                images = self.images.index_select(0, mine).permute(0, 3, 1, 2)
-                yield self.augmenter.carry_out(how, images), mine
+            ready = [
+                (self.augmenter.carry_out(how, self.images.index_select(0, mine).permute(0, 3, 1, 2)), mine)
+                for mine, how in zip(index.split(counts), plan.split(counts), strict=True)
+            ]
+            while ready:
+                yield ready.pop(0)
 
     def plain(self, batch: int, span: slice = ALL) -> Iterator[tuple[Tensor, Tensor]]:
         """All images, or those of a span, in order, not augmented: B×3×S×S normalised, and their indices."""
