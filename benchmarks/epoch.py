@@ -11,6 +11,7 @@ piece begins with no batch fetched ahead. *lightly, as its examples train* has n
 """
 
 import argparse
+import contextlib
 import os
 from dataclasses import replace
 
@@ -19,13 +20,13 @@ from lightly.data import LightlyDataset
 from lightly.loss import NTXentLoss
 from lightly.transforms.simclr_transform import SimCLRViewTransform
 from PIL import Image
-from timing import interleaved, machine, ratio, report
+from timing import Cases, interleaved, machine, ratio, report
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from npid.memory import keep_freed
 from pretrain import PRESETS, Settings
 from pretrain.loop import _step, resolve_amp
-from pretrain.state import State
+from pretrain.state import Autocast, State
 from zoo.augment import Augmenter
 from zoo.batches import open_batches, order
 from zoo.sources import Source, open_source
@@ -105,18 +106,15 @@ def main() -> None:
         loss.backward()
         state.optimizer.step()
 
-    def lightly() -> None:
-        piece.rows = next(pieces).tolist()
-        for images, _, _ in loader:
-            with autocast():
-                v = theirs.model(images.contiguous(memory_format=torch.channels_last))
-            learn(theirs, criterion(v.float(), v.detach().float()))
+    def lightly(state: State, precision: Autocast, layout: torch.memory_format):
+        def work() -> None:
+            piece.rows = next(pieces).tolist()
+            for images, _, _ in loader:
+                with precision():
+                    v = state.model.embed(images.contiguous(memory_format=layout))
+                learn(state, criterion(v.float(), v.detach().float()))
 
-    def as_usual() -> None:
-        piece.rows = next(pieces).tolist()
-        for images, _, _ in loader:
-            v = usual.model.embed(images)
-            learn(usual, criterion(v, v.detach()))
+        return work
 
     def ours() -> None:
         for number, (images, index) in enumerate(batches.batches(0, next(pieces))):
@@ -129,7 +127,12 @@ def main() -> None:
             learn(plain, v.sum())
 
     as_it_trains = "lightly, as its examples train"
-    cases = {"lightly": lightly, as_it_trains: as_usual, "ours": ours, "bare step": bare}
+    cases: Cases = {
+        "lightly": lightly(theirs, autocast, torch.channels_last),
+        as_it_trains: lightly(usual, contextlib.nullcontext, torch.contiguous_format),
+        "ours": ours,
+        "bare step": bare,
+    }
     times = interleaved(cases, asked.rounds)
     print(machine("torchvision", "lightly"))
     title = f"{asked.preset}: {how.backbone}, batch {how.batch}, {how.amp}; ms a step"

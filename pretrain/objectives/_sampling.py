@@ -13,7 +13,7 @@ from zoo import pairs
 # rows fetched per step; on a CPU they stay in a core's cache (2 MiB of fp32 at D = 128)
 CHUNK = {"cpu": 4096}
 CHUNK_ELSEWHERE = 1 << 20
-_BUCKETS = 1 << 16
+_BUCKETS = 1 << 16  # a power of two: what an index's last bits tell apart
 
 
 def draw(index: Tensor, size: int, settings, generator: Generator, world: World = ALONE) -> Tensor:
