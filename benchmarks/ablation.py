@@ -14,8 +14,8 @@ from torch import nn
 from training import Record, Scores, parser, splits, spread, train
 
 from pretrain import PRESETS, Settings, override
-from zoo.backbones import BACKBONES
-from zoo.backbones.resnet import ResNet10
+from zoo.models import BACKBONES
+from zoo.models.resnet import ResNet10
 
 BASE: dict[str, str] = {}
 ROWS: dict[str, dict[str, str]] = {
@@ -33,7 +33,11 @@ ROWS: dict[str, dict[str, str]] = {
     "bank from noise": {"bank_init": "random"},
     "scale 0.2": {"augment.scale": "0.2,1"},
     "scale 0.4": {"augment.scale": "0.4,1"},
-    "jitter 0.4": {"augment.brightness": "0.4", "augment.contrast": "0.4", "augment.saturation": "0.4"},
+    "jitter 0.4": {
+        "augment.brightness": "0.4",
+        "augment.contrast": "0.4",
+        "augment.saturation": "0.4",
+    },
     "grayscale 0.2": {"augment.grayscale": "0.2"},
     "scale 0.2, jitter 0.4, grayscale 0.2": {
         "augment.scale": "0.2,1",
@@ -87,9 +91,13 @@ def main() -> None:
     for seed in range(asked.seeds):
         for name in asked.only or ROWS:
             record.run(name, seed, lambda name=name, seed=seed: one(name, seed))
-    print(f"\n{record.kept['machine']}\n{record.kept['budget']}\n\n| | validation kNN, % |\n|---|--:|")
+    print(
+        f"\n{record.kept['machine']}\n{record.kept['budget']}\n\n| | validation kNN, % |\n|---|--:|"
+    )
     for name in ROWS:
-        if found := [run["knn"] for key, run in record.kept["runs"].items() if key.rpartition("/")[0] == name]:
+        if found := [
+            run["knn"] for key, run in record.kept["runs"].items() if key.rpartition("/")[0] == name
+        ]:
             print(f"| {name} | {spread(found)} |")
 
 

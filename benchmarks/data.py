@@ -21,9 +21,9 @@ from timing import interleaved, machine, report
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from zoo.augment import Augmentation, Augmenter
-from zoo.batches import FromFiles, InMemory
-from zoo.sources import Source, open_source
+from zoo.data.augment import Augmentation, Augmenter
+from zoo.data.loader import FromFiles, InMemory
+from zoo.data.sources import Source, open_source
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH = 32  # larger ones are mapped anew by glibc each time, which costs both sides alike
@@ -54,7 +54,11 @@ class Usual(Dataset):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         image = self.images[index]
-        opened = Image.fromarray(image) if isinstance(image, np.ndarray) else Image.open(image).convert("RGB")
+        opened = (
+            Image.fromarray(image)
+            if isinstance(image, np.ndarray)
+            else Image.open(image).convert("RGB")
+        )
         return self.transform(opened)
 
 
@@ -89,7 +93,9 @@ def from_files(folder: Path, rounds: int) -> None:
         for path in paths[: steps.numel()]:
             Image.open(path).convert("RGB")
 
-    times = interleaved({"Pillow + torchvision": usual, "decoding alone": decode, "ours": work}, rounds, cpu=True)
+    times = interleaved(
+        {"Pillow + torchvision": usual, "decoding alone": decode, "ours": work}, rounds, cpu=True
+    )
     kilobytes = sum(path.stat().st_size for path in paths) / len(paths) / 1e3
     width, height = Image.open(paths[0]).size
     each(f"JPEGs such as {width}×{height}, {kilobytes:.0f} kB", times, steps.numel())
@@ -109,16 +115,24 @@ def from_memory(images: np.ndarray, count: int, rounds: int) -> None:
             pass
 
     each(
-        f"{size}×{size} in memory", interleaved({"Pillow + torchvision": usual, "ours": work}, rounds, cpu=True), count
+        f"{size}×{size} in memory",
+        interleaved({"Pillow + torchvision": usual, "ours": work}, rounds, cpu=True),
+        count,
     )
 
 
 def each(title: str, times: dict[str, list[float]], count: int) -> None:
-    report(f"{title}: ms an image", {k: [s / count for s in v] for k, v in times.items()}, "Pillow + torchvision")
+    report(
+        f"{title}: ms an image",
+        {k: [s / count for s in v] for k, v in times.items()},
+        "Pillow + torchvision",
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("jpegs")
     parser.add_argument("cifar")
     parser.add_argument("--images", type=int, default=256)

@@ -19,17 +19,19 @@ import torch
 from timing import interleaved, machine, report
 
 import zoo
-from downstream.features import batches
+from downstream.features.extract import batches
+from downstream.features.store import Manifest
+from downstream.features.store_writer import writing
 from downstream.retrieval import EmbedSettings
 from downstream.retrieval.embed import begin, fill
-from downstream.retrieval.store import Manifest
-from downstream.retrieval.writer import writing
-from npid.memory import keep_freed
-from zoo.sources import Subset, open_source
+from npid.malloc import keep_freed
+from zoo.data.sources import Subset, open_source
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model")
     parser.add_argument("data")
     parser.add_argument("--images", type=int, default=4096)
@@ -43,7 +45,9 @@ def main() -> None:
     source = Subset(source, np.arange(min(len(source), asked.images)))
     source.array()  # what is small is decoded once, for all tasks
     settings = EmbedSettings(workers=asked.workers, batch=asked.batch)
-    read = partial(batches, model, source, batch=settings.batch, device="cpu", workers=asked.workers)
+    read = partial(
+        batches, model, source, batch=settings.batch, device="cpu", workers=asked.workers
+    )
     ready = [images for images, _ in read()]
 
     def bare() -> None:
@@ -56,15 +60,26 @@ def main() -> None:
             pass
 
     def whole() -> None:
-        fresh = Manifest(model="", model_sha256="", input={}, dim=model.dim, dtype=settings.dtype)
-        with tempfile.TemporaryDirectory() as folder, writing(Path(folder) / "store", fresh) as writer:
+        fresh = Manifest(
+            model="", model_sha256="", input={}, dim=model.embed_dim, dtype=settings.dtype
+        )
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            writing(Path(folder) / "store", fresh) as writer,
+        ):
             fill(writer, model, source, *begin(writer, source), settings)
 
     times = interleaved({"bare": bare, "decode": decode, "embed": whole}, asked.rounds)
-    report(f"{len(source):,} images of {asked.data}, {settings.batch} a batch, {asked.workers} workers", times, "embed")
+    report(
+        f"{len(source):,} images of {asked.data}, {settings.batch} a batch, {asked.workers} workers",
+        times,
+        "embed",
+    )
     for name in ("bare", "decode"):
         share = statistics.median(a / b for a, b in zip(times[name], times["embed"], strict=True))
-        print(f"embed runs at {share:.3f} of {name}, {len(source) / statistics.median(times[name]):,.0f} images/s")
+        print(
+            f"embed runs at {share:.3f} of {name}, {len(source) / statistics.median(times[name]):,.0f} images/s"
+        )
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ from PIL import Image
 from timing import Cases, interleaved, machine, ratio, report
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from npid.memory import keep_freed
+from npid.malloc import keep_freed
 from pretrain import PRESETS, Settings
-from pretrain.loop import _step, resolve_amp
-from pretrain.state import Autocast, State
-from zoo.augment import Augmenter
-from zoo.batches import open_batches, order
-from zoo.sources import Source, open_source
+from pretrain.train_state import Autocast, State
+from pretrain.trainer import _step, resolve_amp
+from zoo.data.augment import Augmenter
+from zoo.data.loader import open_batches, order
+from zoo.data.sources import Source, open_source
 
 
 class Pictures(Dataset):
@@ -73,7 +73,9 @@ def view(how: Settings) -> SimCLRViewTransform:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data")
     parser.add_argument("--preset", default="cifar10-cpu")
     parser.add_argument("--steps", type=int, default=40, help="of a piece")
@@ -82,7 +84,9 @@ def main() -> None:
     keep_freed()  # as npid does, for all cases
     device, source, how = torch.device("cpu"), open_source(asked.data), PRESETS[asked.preset]
     how = replace(how, amp=resolve_amp(how, device), bank_init="random")
-    batches = open_batches(source, Augmenter(how.augment, how.mean, how.std, how.seed), device, workers=0)
+    batches = open_batches(
+        source, Augmenter(how.augment, how.mean, how.std, how.seed), device, workers=0
+    )
 
     def autocast() -> torch.autocast:
         return torch.autocast("cpu", torch.bfloat16, enabled=how.amp == "bfloat16")
@@ -96,9 +100,13 @@ def main() -> None:
     criterion = NTXentLoss(temperature=how.objective.temperature, memory_bank_size=(rows, how.dim))
     piece = Piece()
     dataset = LightlyDataset.from_torch_dataset(Pictures(source, view(how)))
-    loader = DataLoader(dataset, batch_sampler=piece, num_workers=os.cpu_count() or 1, persistent_workers=True)
+    loader = DataLoader(
+        dataset, batch_sampler=piece, num_workers=os.cpu_count() or 1, persistent_workers=True
+    )
     every = order(how.seed, 0, len(source), how.batch)
-    pieces = iter(every[torch.arange(3 * asked.steps * (asked.rounds + 1)) % len(every)].split(asked.steps))
+    pieces = iter(
+        every[torch.arange(3 * asked.steps * (asked.rounds + 1)) % len(every)].split(asked.steps)
+    )
     fixed, _ = next(batches.batches(0, every[:1]))
 
     def learn(state: State, loss: torch.Tensor) -> None:
@@ -136,9 +144,15 @@ def main() -> None:
     times = interleaved(cases, asked.rounds)
     print(machine("torchvision", "lightly"))
     title = f"{asked.preset}: {how.backbone}, batch {how.batch}, {how.amp}; ms a step"
-    report(title, {name: [s / asked.steps for s in seconds] for name, seconds in times.items()}, "lightly")
+    report(
+        title,
+        {name: [s / asked.steps for s in seconds] for name, seconds in times.items()},
+        "lightly",
+    )
     print(f"\nimages/s: {1 / ratio(times, 'ours', 'lightly'):.2f}× lightly's", end=", ")
-    print(f"{1 / ratio(times, 'ours', as_it_trains):.2f}× lightly's as its examples train", end=", ")
+    print(
+        f"{1 / ratio(times, 'ours', as_it_trains):.2f}× lightly's as its examples train", end=", "
+    )
     print(f"{1 / ratio(times, 'ours', 'bare step'):.3f}× the bare step's")
 
 

@@ -28,13 +28,13 @@ from torch import Tensor
 
 import zoo
 from downstream.nearest import nearest
-from pretrain import softmax
-from pretrain.bank import MemoryBank
-from pretrain.objectives.infonce import infonce
-from pretrain.objectives.nce import nce
-from pretrain.softmax import exact
-from zoo.augment import Augmentation, Augmenter
-from zoo.sources import ArraySource
+from pretrain import attention
+from pretrain.attention import exact
+from pretrain.losses.infonce import infonce
+from pretrain.losses.nce import nce
+from pretrain.memory_bank.local import MemoryBank
+from zoo.data.augment import Augmentation, Augmenter
+from zoo.data.sources import ArraySource
 
 TAU, D = 0.07, 128
 WAITS = 1  # of a step for the device: to read loss and gradient norm before anything changes
@@ -49,7 +49,10 @@ class Verdicts:
     def at_most(self, what: str, value: float, limit: float, always: bool = False) -> None:
         fine = value <= limit
         judged = always or self.judged
-        print(f"{what}: {value:.3g}, must be at most {limit:g}{': MISSED' if judged and not fine else ''}", flush=True)
+        print(
+            f"{what}: {value:.3g}, must be at most {limit:g}{': MISSED' if judged and not fine else ''}",
+            flush=True,
+        )
         self.good &= fine or not judged
 
 
@@ -72,7 +75,10 @@ def in_float64(name: str, v: Tensor, index: Tensor, rows: Tensor, negatives: Ten
     scores = torch.einsum("bd,bmd->bm", v, rows[others]) / TAU
     hit = others == index[:, None]
     if name == "infonce":
-        return torch.cat([positive[:, None], scores.masked_fill(hit, -torch.inf)], 1).logsumexp(1) - positive
+        return (
+            torch.cat([positive[:, None], scores.masked_fill(hit, -torch.inf)], 1).logsumexp(1)
+            - positive
+        )
     noise = torch.tensor(m / n, dtype=torch.float64).log() + 8.0  # log Z = 8
     return F.softplus(noise - positive) + F.softplus(scores - noise).masked_fill(hit, 0).sum(1)
 
@@ -81,14 +87,19 @@ def check_objectives(device: torch.device, size: int, verdict: Verdicts) -> None
     torch.manual_seed(0)
     vectors, index, start = unit(64, D), torch.randint(size, (64,)), unit(size, D)
     index[-1] = index[0]
-    drawn = {"a set for each": torch.randint(size, (64, 500)), "shared": torch.randint(size, (500,))}
+    drawn = {
+        "a set for each": torch.randint(size, (64, 500)),
+        "shared": torch.randint(size, (500,)),
+    }
     for kind, bound in (("float32", 1e-5), ("bfloat16", 1e-2), ("int8", 1e-2)):
         bank = MemoryBank(start.to(device), kind)
         rows = bank.read(torch.arange(size, device=device)).cpu().double()
         log_z = torch.tensor(8.0, device=device)
         losses = {("exact", "all"): lambda v, i, _, bank=bank: exact(v, i, bank, TAU)}
         for how in drawn:
-            losses["nce", how] = lambda v, i, n, bank=bank, log_z=log_z: nce(v, i, n, bank, TAU, log_z)
+            losses["nce", how] = lambda v, i, n, bank=bank, log_z=log_z: nce(
+                v, i, n, bank, TAU, log_z
+            )
             losses["infonce", how] = lambda v, i, n, bank=bank: infonce(v, i, n, bank, TAU)
         for (name, how), loss in losses.items():
             negatives = drawn.get(how, drawn["shared"])
@@ -96,9 +107,13 @@ def check_objectives(device: torch.device, size: int, verdict: Verdicts) -> None
             here = vectors.to(bank.dtype).double().requires_grad_()
             found = loss(there, index.to(device), negatives.to(device))
             expected = in_float64(name, here, index, rows, negatives)
-            slope, wanted = (torch.autograd.grad(a.mean(), b)[0] for a, b in ((found, there), (expected, here)))
+            slope, wanted = (
+                torch.autograd.grad(a.mean(), b)[0] for a, b in ((found, there), (expected, here))
+            )
             error = max(relative(found, expected.detach()), relative(slope, wanted))
-            verdict.at_most(f"{name}, {how}, {kind}: loss and gradient off by", error, bound, always=True)
+            verdict.at_most(
+                f"{name}, {how}, {kind}: loss and gradient off by", error, bound, always=True
+            )
         bank.update(index.to(device), vectors.to(device), 0.5)
         changed = rows.clone()
         for i, v in zip(index.tolist(), vectors.double(), strict=True):
@@ -112,8 +127,15 @@ def check_neighbours(device: torch.device, size: int, verdict: Verdicts) -> None
     rows, queries, k = unit(size, D), unit(100, D), 50
     found, at = nearest(rows.to(device), queries.to(device), k)
     products = queries.double() @ rows.double().T
-    verdict.at_most("kNN: products off by", relative(found, products.topk(k).values), 1e-5, always=True)
-    verdict.at_most("kNN: rows off by", relative(products.gather(1, at.cpu()), products.topk(k).values), 1e-6, True)
+    verdict.at_most(
+        "kNN: products off by", relative(found, products.topk(k).values), 1e-5, always=True
+    )
+    verdict.at_most(
+        "kNN: rows off by",
+        relative(products.gather(1, at.cpu()), products.topk(k).values),
+        1e-6,
+        True,
+    )
 
 
 def check_augmentation(device: torch.device, verdict: Verdicts) -> None:
@@ -123,14 +145,18 @@ def check_augmentation(device: torch.device, verdict: Verdicts) -> None:
     verdict.at_most("augmentation: off by", relative(there, here.double()), 1e-4, always=True)
 
 
-def time_exact(device: torch.device, size: int, batch: int, rounds: int, network: str, side: int, verdict) -> None:
+def time_exact(
+    device: torch.device, size: int, batch: int, rounds: int, network: str, side: int, verdict
+) -> None:
     torch.manual_seed(2)
     bank = MemoryBank.random(size, D, seed=0, kind="bfloat16", device=str(device))
     v, index = unit(batch, D).to(device), torch.randperm(size)[:batch].to(device)
     query = v.bfloat16()
-    model = zoo.create(network, dim=D).to(device, memory_format=torch.channels_last).train()
+    model = zoo.create(network, embed_dim=D).to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9, fused=True)
-    images = torch.randn(batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(batch, 3, side, side, device=device).contiguous(
+        memory_format=torch.channels_last
+    )
 
     def ours() -> None:
         u = v.clone().requires_grad_()
@@ -149,12 +175,18 @@ def time_exact(device: torch.device, size: int, batch: int, rounds: int, network
         optimizer.step()
 
     cases: Cases = {"exact": ours, network: backbone}
-    for heads in (16, 32, 64, 128):  # which is best says what softmax.heads_for should give
-        cases[f"attention over {heads} heads"] = partial(softmax.fused, query, bank.rows, TAU, heads)
-    cases |= {f"floor, tiles of {tile}": partial(floor, tile) for tile in (1 << 14, 1 << 16, 1 << 18)}
+    for heads in (16, 32, 64, 128):  # which is best says what attention.heads_for should give
+        cases[f"attention over {heads} heads"] = partial(
+            attention.fused, query, bank.rows, TAU, heads
+        )
+    cases |= {
+        f"floor, tiles of {tile}": partial(floor, tile) for tile in (1 << 14, 1 << 16, 1 << 18)
+    }
     times = interleaved(cases, rounds)
     report(f"N = {size:,}, B = {batch}, bf16", times, "exact")
-    best = min((name for name in times if name.startswith("floor")), key=lambda name: min(times[name]))
+    best = min(
+        (name for name in times if name.startswith("floor")), key=lambda name: min(times[name])
+    )
     verdict.at_most("exact by its floor", ratio(times, "exact", best), 2)
     verdict.at_most(f"exact by a {network} step", ratio(times, "exact", network), 0.05)
 
@@ -188,14 +220,18 @@ def count_waits(source: Noise, device: torch.device) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="sizes that take seconds")
     parser.add_argument("--rounds", type=int, default=7)
     asked = parser.parse_args()
     device, tiny = torch.device(asked.device), asked.tiny
     if device.type == "cuda" and not torch.cuda.is_available():
-        sys.exit("gpu.py: torch sees no CUDA card here; --device cpu --tiny shows that the script runs")
+        sys.exit(
+            "gpu.py: torch sees no CUDA card here; --device cpu --tiny shows that the script runs"
+        )
     verdict = Verdicts(judged=device.type == "cuda" and not tiny)
     print(machine())
     check_objectives(device, 3000 if tiny else 50_000, verdict)
@@ -203,14 +239,18 @@ def main() -> None:
     check_augmentation(device, verdict)
     source = Noise(1024 if tiny else 50_000)
     if device.type == "cuda":
-        verdict.at_most("waits of a step for the card", count_waits(source, device), WAITS, always=True)
+        verdict.at_most(
+            "waits of a step for the card", count_waits(source, device), WAITS, always=True
+        )
     rounds = 1 if tiny else asked.rounds
     if tiny:
         time_exact(device, 20_000, 8, rounds, "resnet10", 32, verdict)
     else:
         time_exact(device, 1_280_000, 256, rounds, "resnet50", 224, verdict)
     print()
-    step = overhead(source, "cifar10-cpu" if tiny else "paper-cifar10", device, 1 if tiny else 25, rounds)
+    step = overhead(
+        source, "cifar10-cpu" if tiny else "paper-cifar10", device, 1 if tiny else 25, rounds
+    )
     verdict.at_most("a CIFAR-10 step by the bare one", step, 1 / 0.9)
     sys.exit(not verdict.good)
 

@@ -47,8 +47,12 @@ def at_size(size: int, count: int, rounds: int) -> None:
     found, theirs = nearest(rows, queries[:1000], K), index.search(queries[:1000].numpy(), K)
     same = [set(a) == set(b) for a, b in zip(found[1].tolist(), theirs[1].tolist(), strict=True)]
     far = (found[0] - torch.from_numpy(theirs[0])).abs().max()
-    print(f"{sum(same)} of {len(same)} queries have faiss's neighbours; products differ by {far:.1e} at most")
-    print(f"scikit-learn by ours: {statistics.median(times['scikit-learn (from a tenth)']) / min(times['ours']):.1f}")
+    print(
+        f"{sum(same)} of {len(same)} queries have faiss's neighbours; products differ by {far:.1e} at most"
+    )
+    print(
+        f"scikit-learn by ours: {statistics.median(times['scikit-learn (from a tenth)']) / min(times['ours']):.1f}"
+    )
 
 
 def peak(size: int, count: int) -> None:
@@ -64,7 +68,9 @@ def peak(size: int, count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[50_000, 1_280_000])
     parser.add_argument("--queries", type=int, nargs="+", default=[10_000, 2_000])
     parser.add_argument("--rounds", type=int, default=5)

@@ -20,10 +20,10 @@ from timing import Cases, interleaved, machine, ratio, report
 
 import zoo
 from downstream import knn, linear
-from downstream.features import batches
-from downstream.layers import layer_features
+from downstream.features.extract import batches
+from downstream.features.layers import layer_features
 from downstream.linear import lbfgs
-from zoo.sources import open_source
+from zoo.data.sources import open_source
 
 HOW = {"batch": 256, "device": "cpu", "workers": 0}
 
@@ -42,7 +42,9 @@ def extraction(model: str, data: str, rounds: int) -> None:
     def layers(names: tuple[str, ...], fresh: bool) -> Callable[[], None]:
         def work() -> None:
             if fresh:
-                shutil.rmtree(os.path.join(os.environ["NPID_CACHE"], "features"), ignore_errors=True)
+                shutil.rmtree(
+                    os.path.join(os.environ["NPID_CACHE"], "features"), ignore_errors=True
+                )
             for source in sources:
                 layer_features(network, source, names, sha256=model, **HOW)
 
@@ -56,8 +58,14 @@ def extraction(model: str, data: str, rounds: int) -> None:
     }
     times = interleaved(cases, rounds)
     images = sum(map(len, sources))
-    report(f"{network.arch} at {network.input.size} pixels, {images:,} images of {data}", times, "frozen forward pass")
-    print(f"all layers, the first time against again: {ratio(times, 'all layers', 'all layers again'):,.0f}")
+    report(
+        f"{network.arch} at {network.input.size} pixels, {images:,} images of {data}",
+        times,
+        "frozen forward pass",
+    )
+    print(
+        f"all layers, the first time against again: {ratio(times, 'all layers', 'all layers again'):,.0f}"
+    )
 
 
 def tasks(model: str, data: str, rounds: int, names: list[str]) -> None:
@@ -87,20 +95,31 @@ def against_sklearn(model: str, data: str, layer: str) -> None:
     from sklearn.linear_model import LogisticRegression
 
     network, sources = zoo.load(model), [open_source(data, split) for split in ("train", "test")]
-    train, test = (layer_features(network, source, [layer], sha256=model, **HOW)[layer].float() for source in sources)
+    train, test = (
+        layer_features(network, source, [layer], sha256=model, **HOW)[layer].float()
+        for source in sources
+    )
     y, z = (torch.from_numpy(source.require_labels()[0]) for source in sources)
     std, mean = torch.std_mean(train, 0)
     scaled = [(x - mean) / std.clamp(min=1e-6) for x in (train, test)]
-    print(f"\n{layer}, {len(y):,} × {train.shape[1]:,}: top-1, %\n\n| λ | ours | scikit-learn |\n|---|--:|--:|")
+    print(
+        f"\n{layer}, {len(y):,} × {train.shape[1]:,}: top-1, %\n\n| λ | ours | scikit-learn |\n|---|--:|--:|"
+    )
     for penalty in linear.PRESETS["lbfgs"].sweep:
         probe = lbfgs.fit(train, y, int(y.max()) + 1, penalties=(penalty,))[penalty]
         ours = (probe(test).argmax(1) == z).float().mean().item()
-        theirs = LogisticRegression(C=1 / (penalty * len(y)), max_iter=1000).fit(scaled[0], y).score(scaled[1], z)
+        theirs = (
+            LogisticRegression(C=1 / (penalty * len(y)), max_iter=1000)
+            .fit(scaled[0], y)
+            .score(scaled[1], z)
+        )
         print(f"| {penalty:g} | {100 * ours:.2f} | {100 * theirs:.2f} |", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model")
     parser.add_argument("data")
     parser.add_argument("--rounds", type=int, default=3)

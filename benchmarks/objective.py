@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from timing import Cases, interleaved, machine, memory, report
 
-from pretrain.bank import MemoryBank
-from pretrain.objectives.nce import nce
-from pretrain.softmax import exact, product
+from pretrain.attention import exact, product
+from pretrain.losses.nce import nce
+from pretrain.memory_bank.local import MemoryBank
 
 B, D, M, TAU = 256, 128, 4096, 0.07
 
@@ -46,7 +46,13 @@ def plain(v: torch.Tensor, index: torch.Tensor, rows: torch.Tensor):
     return work
 
 
-def plain_nce(v: torch.Tensor, index: torch.Tensor, rows: torch.Tensor, negatives: torch.Tensor, log_z: torch.Tensor):
+def plain_nce(
+    v: torch.Tensor,
+    index: torch.Tensor,
+    rows: torch.Tensor,
+    negatives: torch.Tensor,
+    log_z: torch.Tensor,
+):
     def work() -> None:
         u = v.clone().requires_grad_()
         shift = log_z + math.log(M / len(rows))
@@ -83,7 +89,10 @@ def at_size(size: int, rounds: int) -> None:
     for kind in ("float32", "bfloat16"):  # apart from the plain case, which leaves the memory upset
         name = f"exact, {kind}"
         cases = {name: ours(with_softmax, v, index, banks[kind])}
-        cases |= {f"floor, tiles of {tile}": floor(v, banks[kind].rows, tile) for tile in (1024, 2048, 4096, 8192)}
+        cases |= {
+            f"floor, tiles of {tile}": floor(v, banks[kind].rows, tile)
+            for tile in (1024, 2048, 4096, 8192)
+        }
         times = interleaved(cases, rounds)
         best = min((case for case in times if case != name), key=lambda case: min(times[case]))
         report(f"{name}, against its floor, N = {size:,}", times, best)
@@ -115,7 +124,11 @@ def against_lightly(rounds: int) -> None:
     cases: Cases = {"lightly": theirs}
     for kind in ("float32", "bfloat16"):
         cases[f"exact, {kind}"] = ours(with_softmax, v, index, MemoryBank(rows, kind))
-    report(f"lightly's memory bank and NTXentLoss, {size:,} rows", interleaved(cases, rounds), "lightly")
+    report(
+        f"lightly's memory bank and NTXentLoss, {size:,} rows",
+        interleaved(cases, rounds),
+        "lightly",
+    )
 
 
 def peak(kind: str, size: int) -> None:
@@ -125,7 +138,9 @@ def peak(kind: str, size: int) -> None:
     for some in rows.split(10_000):
         some.copy_(unit(len(some), D))
     bank, v, index = MemoryBank(rows, kind), unit(B, D), torch.arange(B)
-    ours(with_softmax, v, index, MemoryBank(rows[:B].clone(), kind))()  # what torch itself needs once
+    ours(
+        with_softmax, v, index, MemoryBank(rows[:B].clone(), kind)
+    )()  # what torch itself needs once
     del rows
     before, _ = memory()
     ours(with_softmax, v, index, bank)()
@@ -134,7 +149,9 @@ def peak(kind: str, size: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[50_000, 1_280_000])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--peak", nargs=2, metavar=("KIND", "N"), help=argparse.SUPPRESS)

@@ -14,13 +14,13 @@ from dataclasses import replace
 
 import torch
 
-from npid.memory import keep_freed
+from npid.malloc import keep_freed
 from pretrain import PRESETS
-from pretrain.loop import _step, resolve_amp
-from pretrain.state import State
-from zoo.augment import Augmenter
-from zoo.batches import open_batches, order
-from zoo.sources import Source, open_source
+from pretrain.train_state import State
+from pretrain.trainer import _step, resolve_amp
+from zoo.data.augment import Augmenter
+from zoo.data.loader import open_batches, order
+from zoo.data.sources import Source, open_source
 
 
 def steps_of(source: Source, preset: str, device: torch.device, per_round: int, rounds: int):
@@ -31,7 +31,9 @@ def steps_of(source: Source, preset: str, device: torch.device, per_round: int, 
     """
     how = PRESETS[preset]
     how = replace(how, amp=resolve_amp(how, device), bank_init="random")
-    batches = open_batches(source, Augmenter(how.augment, how.mean, how.std, how.seed), device, workers=0)
+    batches = open_batches(
+        source, Augmenter(how.augment, how.mean, how.std, how.seed), device, workers=0
+    )
 
     def autocast() -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=how.amp == "bfloat16")
@@ -54,7 +56,9 @@ def steps_of(source: Source, preset: str, device: torch.device, per_round: int, 
     return how, full, lambda some: batches.batches(0, some), bare, rows
 
 
-def overhead(source: Source, preset: str, device: torch.device, per_round: int, rounds: int) -> float:
+def overhead(
+    source: Source, preset: str, device: torch.device, per_round: int, rounds: int
+) -> float:
     """Times full and bare steps in turns, prints the medians, and returns the median ratio."""
     how, full, batches, bare, rows = steps_of(source, preset, device, per_round, rounds)
 
@@ -80,13 +84,18 @@ def overhead(source: Source, preset: str, device: torch.device, per_round: int, 
     whole, plain = (statistics.median(times) for times in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
     print(f"{preset}, batch {how.batch}, {device}, {how.amp}, {torch.get_num_threads()} threads")
-    print(f"full step {1e3 * whole:.1f} ms ({how.batch / whole:,.0f} images/s); bare {1e3 * plain:.1f} ms", end="; ")
+    print(
+        f"full step {1e3 * whole:.1f} ms ({how.batch / whole:,.0f} images/s); bare {1e3 * plain:.1f} ms",
+        end="; ",
+    )
     print(f"median ratio of {len(pairs)} rounds {ratio:.3f}")
     return ratio
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data")
     parser.add_argument("--preset", default="cifar10-cpu")
     parser.add_argument("--rounds", type=int, default=12)
@@ -94,7 +103,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     keep_freed()  # as npid does, for all cases
-    overhead(open_source(asked.data), asked.preset, torch.device(asked.device), asked.steps, asked.rounds)
+    overhead(
+        open_source(asked.data), asked.preset, torch.device(asked.device), asked.steps, asked.rounds
+    )
 
 
 if __name__ == "__main__":

@@ -23,16 +23,18 @@ import torch
 import torch.nn.functional as F
 from timing import machine, memory
 
+from downstream.features.store import ROWS, Manifest
+from downstream.features.store_writer import writing
 from downstream.knn import votes
 from downstream.retrieval import EmbedSettings, Store, embed, search
 from downstream.retrieval.index import KINDS, build_index, open_index, recall
-from downstream.retrieval.store import ROWS, Manifest
-from downstream.retrieval.writer import writing
 
 _BLOCK, _TIMED = 50_000, 100
 
 
-def noisy(features: Store, count: int, noise: float, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def noisy(
+    features: Store, count: int, noise: float, random: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit vectors near those of random images, and which images."""
     which = torch.randint(len(features), (count,), generator=random)
     strange = F.normalize(torch.randn(count, features.dim, generator=random), dim=1)
@@ -43,7 +45,9 @@ def perturbed(features: Store, folder: Path, rows: int, noise: float) -> Store:
     """A store of noisy copies, made once."""
     random = torch.Generator().manual_seed(0)
     m = features.manifest
-    fresh = Manifest(model=m.model, model_sha256=m.model_sha256, input=m.input, dim=m.dim, dtype="float32")
+    fresh = Manifest(
+        model=m.model, model_sha256=m.model_sha256, input=m.input, dim=m.dim, dtype="float32"
+    )
     with writing(folder, fresh) as writer:
         while (first := writer.manifest.count) < rows:
             count = min(_BLOCK, rows - first)
@@ -58,7 +62,12 @@ def timed(store: Store, index, queries: torch.Tensor) -> tuple[float, float]:
     times: list[list[float]] = [[], []]
     for query in queries.split(1):
         for seconds, work in zip(
-            times, (lambda q=query: index.candidates(q), lambda q=query: search(store, q, 10, index=index)), strict=True
+            times,
+            (
+                lambda q=query: index.candidates(q),
+                lambda q=query: search(store, q, 10, index=index),
+            ),
+            strict=True,
         ):
             began = time.perf_counter()
             work()
@@ -79,7 +88,9 @@ def touched(folder: str, kind: str, query: int) -> None:
     store = Store.open(folder)
     with open(store.folder / ROWS, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    vector = F.normalize(torch.randn(1, store.dim, generator=torch.Generator().manual_seed(query)), dim=1)
+    vector = F.normalize(
+        torch.randn(1, store.dim, generator=torch.Generator().manual_seed(query)), dim=1
+    )
     before = memory()[0]
     index = open_index(store, kind)
     loaded = memory()[0] - before
@@ -108,7 +119,9 @@ def resident(name: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model")
     parser.add_argument("data", nargs="?")
     parser.add_argument("--work", type=Path)
@@ -119,7 +132,9 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.touched:
         return touched(asked.model, asked.touched, 0)
-    folder = compare(asked)  # its map of the rows is gone by now: what is mapped cannot leave the page cache
+    folder = compare(
+        asked
+    )  # its map of the rows is gone by now: what is mapped cannot leave the page cache
     for kind in asked.kinds:
         command = [sys.executable, __file__, str(folder), "--touched", kind]
         subprocess.run(command, check=True)
@@ -131,16 +146,21 @@ def compare(asked: argparse.Namespace) -> Path:
 
     print(machine("faiss-cpu"))
     train, test = (
-        embed(asked.model, asked.data, asked.work / split, EmbedSettings(split=split)) for split in ("train", "test")
+        embed(asked.model, asked.data, asked.work / split, EmbedSettings(split=split))
+        for split in ("train", "test")
     )
-    store = perturbed(train, asked.work / f"rows-{asked.rows}-{asked.noise}", asked.rows, asked.noise)
+    store = perturbed(
+        train, asked.work / f"rows-{asked.rows}-{asked.noise}", asked.rows, asked.noise
+    )
     queries, _ = noisy(train, 500, asked.noise, torch.Generator().manual_seed(1))
     others = test.vectors[:: max(1, len(test) // 500)].float()
     began = time.perf_counter()
     truth = search(store, queries, 10)[1]
     exact = 1e3 * (time.perf_counter() - began) / len(queries)
     far = search(store, others, 10)[1]
-    print(f"{len(store):,} rows, noise {asked.noise}; exact search {exact:.1f} ms a query, {len(queries)} at once\n")
+    print(
+        f"{len(store):,} rows, noise {asked.noise}; exact search {exact:.1f} ms a query, {len(queries)} at once\n"
+    )
     print(
         "| kind | index | MB per million | candidates, probes | recall@10 bare | re-ranked | of test "
         "| scan, ms | search, ms |"
@@ -167,7 +187,9 @@ def compare(asked: argparse.Namespace) -> Path:
     print(f"\n{asked.data}: vote of 200, top-1 exact {accuracy(train, test):.2f} %", end="")
     for kind in asked.kinds:
         build_index(train, kind)
-        print(f", {kind} {accuracy(train, test, open_index(train, kind)):.2f} %", end="", flush=True)
+        print(
+            f", {kind} {accuracy(train, test, open_index(train, kind)):.2f} %", end="", flush=True
+        )
     print("\n")
     return store.folder
 

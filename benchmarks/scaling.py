@@ -8,7 +8,8 @@ ResNet-50 at 224 pixels, D = 128, a bf16 bank, 32 images of a step on each devic
 from dataclasses import replace
 
 from npid.planning import size
-from pretrain import PRESETS, plan
+from pretrain import PRESETS
+from pretrain import cost as plan
 
 IMAGES = [10**6, 10**7, 10**8, 10**9]
 DEVICES = [1, 8, 64, 1024]
@@ -32,8 +33,18 @@ def row(images: int, devices: int, backbone: plan.Backbone) -> str:
     exact, shared, own = of(), of(name="infonce", shared=True), of(name="infonce")
     held, work = plan.memory(exact), plan.flops(exact)
     gradients = sum(m.sent(devices) for m in plan.messages(exact) if m.what == "gradients")
-    cells = [f"{images:,}", f"{devices:,}", f"{exact.batch:,}", size(held["bank"]), size(held["objective"])]
-    cells += [size(work["backbone"], ""), size(work["objective"], ""), f"{work['objective'] / work['backbone']:.2f}"]
+    cells = [
+        f"{images:,}",
+        f"{devices:,}",
+        f"{exact.batch:,}",
+        size(held["bank"]),
+        size(held["objective"]),
+    ]
+    cells += [
+        size(work["backbone"], ""),
+        size(work["objective"], ""),
+        f"{work['objective'] / work['backbone']:.2f}",
+    ]
     cells += [size(amount) for amount in (gradients, sent(exact), sent(shared), sent(own))]
     return f"| {' | '.join(cells)} |"
 
@@ -41,7 +52,9 @@ def row(images: int, devices: int, backbone: plan.Backbone) -> str:
 def table() -> str:
     """The whole table."""
     backbone = plan.measure(PRESETS["paper-imagenet"])
-    return "\n".join([HEAD, *(row(images, devices, backbone) for images in IMAGES for devices in DEVICES)])
+    return "\n".join(
+        [HEAD, *(row(images, devices, backbone) for images in IMAGES for devices in DEVICES)]
+    )
 
 
 if __name__ == "__main__":

@@ -16,10 +16,13 @@ from typing import Any
 from training import Record, Scores, parser, splits, spread, train
 
 from pretrain import PRESETS, Settings, override
-from zoo.sources import Source, open_source
+from zoo.data.sources import Source, open_source
 
 TABLE: dict[str, tuple[dict[str, str], str]] = {  # settings; the paper's linear SVM / kNN
-    "parametric softmax": ({"objective.name": "parametric", "objective.temperature": "1"}, "60.3 / 63.0"),
+    "parametric softmax": (
+        {"objective.name": "parametric", "objective.temperature": "1"},
+        "60.3 / 63.0",
+    ),
     "non-parametric softmax": ({"objective.name": "exact"}, "75.4 / 80.8"),
     "NCE, m = 1": ({"objective.name": "nce", "objective.negatives": "1"}, "44.3 / 42.5"),
     "NCE, m = 10": ({"objective.name": "nce", "objective.negatives": "10"}, "60.2 / 63.4"),
@@ -34,13 +37,18 @@ def settings(asked: Any, seed: int, changes: dict[str, str]) -> Settings:
     drops = (round(0.6 * asked.epochs), round(0.8 * asked.epochs))
     objective = replace(start.objective, shared=False)
     return override(
-        replace(start, objective=objective, epochs=asked.epochs, drops=drops, seed=seed, knn_every=0), changes
+        replace(
+            start, objective=objective, epochs=asked.epochs, drops=drops, seed=seed, knn_every=0
+        ),
+        changes,
     )
 
 
 def main() -> None:
     made = parser(__doc__, images=20000, epochs=10)
-    made.add_argument("--full", action="store_true", help="the paper's size: ResNet-18, 50 000 images, 200 epochs")
+    made.add_argument(
+        "--full", action="store_true", help="the paper's size: ResNet-18, 50 000 images, 200 epochs"
+    )
     made.add_argument("--test", action="store_true", help="score on the test images")
     asked = made.parse_args()
     if asked.full:
@@ -63,15 +71,23 @@ def main() -> None:
         name: (changes, source, asked.epochs) for name, (changes, _) in TABLE.items()
     }
     runs |= {
-        f"dim {dim}": ({"objective.name": "exact", "dim": str(dim)}, source, asked.epochs) for dim in DIMS if dim != 128
+        f"dim {dim}": ({"objective.name": "exact", "dim": str(dim)}, source, asked.epochs)
+        for dim in DIMS
+        if dim != 128
     }
     for share in SHARES[:-1]:  # equally many steps: fewer images are seen more often
         part, _ = splits(asked.data, round(share * asked.images))
-        runs[f"{share:.0%} of the images"] = ({"objective.name": "exact"}, part, round(asked.epochs / share))
+        runs[f"{share:.0%} of the images"] = (
+            {"objective.name": "exact"},
+            part,
+            round(asked.epochs / share),
+        )
     results: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     for seed in range(asked.seeds):
         for name in asked.only or runs:
-            results[name].append(record.run(name, seed, lambda name=name, seed=seed: one(seed, *runs[name])))
+            results[name].append(
+                record.run(name, seed, lambda name=name, seed=seed: one(seed, *runs[name]))
+            )
     show(record, results)
 
 

@@ -15,8 +15,14 @@ Cases = dict[str, Callable[[], object]]
 
 def machine(*packages: str) -> str:
     """One line: cores, instruction set, versions."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", *packages))
-    what = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("torch", *packages)
+    )
+    what = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else torch.backends.cpu.get_cpu_capability()
+    )
     bf16 = " with bf16" if torch.cpu._is_avx512_bf16_supported() else ""
     cores = f"{os.cpu_count()} cores ({torch.get_num_threads()} threads), {what}{bf16}"
     return f"{cores}; Python {platform.python_version()}, {versions}"
@@ -51,7 +57,8 @@ def report(title: str, times: dict[str, list[float]], against: str) -> None:
     print(f"\n{title}\n\n| | ms | × {against} |\n|---|--:|--:|")
     for name, seconds in times.items():
         print(
-            f"| {name} | {_digits(1e3 * statistics.median(seconds))} | {ratio(times, name, against):.3f} |", flush=True
+            f"| {name} | {_digits(1e3 * statistics.median(seconds))} | {ratio(times, name, against):.3f} |",
+            flush=True,
         )
 
 

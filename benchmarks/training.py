@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from timing import machine
 
-from downstream.features import embeddings
+from downstream.features.extract import embeddings
 from downstream.knn import knn
 from pretrain import Settings, pretrain
 from pretrain.export import load_run
 from zoo import Backbone
-from zoo.files import write_text
-from zoo.sources import Source, Subset, open_source
+from zoo.data.sources import Source, Subset, open_source
+from zoo.utils.files import write_text
 
 HELD_OUT = 5000  # training images that only choose between settings
 
@@ -27,7 +27,9 @@ def splits(data: str, images: int | None) -> tuple[Subset, Subset]:
     """The first ``images`` (all by default) of a fixed shuffle of the training split, and the held-out rest of it."""
     whole = open_source(data)
     order = np.random.default_rng(0).permutation(len(whole))
-    return Subset(whole, np.sort(order[HELD_OUT:][:images])), Subset(whole, np.sort(order[:HELD_OUT]))
+    return Subset(whole, np.sort(order[HELD_OUT:][:images])), Subset(
+        whole, np.sort(order[:HELD_OUT])
+    )
 
 
 def train(source: Source, settings: Settings, device: str) -> tuple[Backbone, float]:
@@ -49,7 +51,9 @@ class Scores:
 
     @classmethod
     def of(cls, model: Backbone, train_set: Source, test_set: Source, device: str) -> "Scores":
-        (a, _), (b, _) = (embeddings(model, source, device=device) for source in (train_set, test_set))
+        (a, _), (b, _) = (
+            embeddings(model, source, device=device) for source in (train_set, test_set)
+        )
         y, z = (torch.from_numpy(source.require_labels()[0]) for source in (train_set, test_set))
         return cls(a, y, b, z)
 
@@ -66,9 +70,16 @@ class Scores:
 
 def parser(about: str, *, images: int, epochs: int) -> argparse.ArgumentParser:
     """The options that every study has."""
-    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     made.add_argument("data", help="CIFAR-10, as npid takes it")
-    made.add_argument("--json", type=Path, required=True, help="where results are kept; what is there is not run again")
+    made.add_argument(
+        "--json",
+        type=Path,
+        required=True,
+        help="where results are kept; what is there is not run again",
+    )
     made.add_argument("--images", type=int, default=images, help="of the training split")
     made.add_argument("--epochs", type=int, default=epochs)
     made.add_argument("--seeds", type=int, default=1)
@@ -83,9 +94,13 @@ class Record:
     def __init__(self, path: Path, asked: argparse.Namespace) -> None:
         budget = {"data": Path(asked.data).name, "images": asked.images, "epochs": asked.epochs}
         self.path = path
-        self.kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"budget": budget, "runs": {}}
+        self.kept: dict[str, Any] = (
+            json.loads(path.read_text()) if path.exists() else {"budget": budget, "runs": {}}
+        )
         if self.kept["budget"] != budget:
-            raise SystemExit(f"{path} holds runs of another budget, {self.kept['budget']}; choose another --json")
+            raise SystemExit(
+                f"{path} holds runs of another budget, {self.kept['budget']}; choose another --json"
+            )
 
     def run(self, name: str, seed: int, work: Any) -> dict[str, float]:
         """The kept result, or that of ``work()``."""

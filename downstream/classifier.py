@@ -44,7 +44,9 @@ class Classifier(nn.Module):
 
     def _columns(self, images: Tensor, backbone: Backbone) -> Tensor:
         maps = backbone.features(images, self.layers).values()
-        return torch.cat([F.adaptive_avg_pool2d(m, min(_GRID, *m.shape[2:])).flatten(1) for m in maps], 1)
+        return torch.cat(
+            [F.adaptive_avg_pool2d(m, min(_GRID, *m.shape[2:])).flatten(1) for m in maps], 1
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """B×C logits of B×3×S×S normalised images."""

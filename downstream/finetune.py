@@ -14,19 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import zoo
-from downstream import scoring
+from downstream import metrics as scoring
 from downstream.classifier import Classifier
-from downstream.features import Progress, batches
-from downstream.results import Results
-from downstream.splits import labelled
+from downstream.features.extract import Progress, batches
 from zoo import Backbone, DataError, SettingsError
-from zoo.augment import Augmentation, Augmenter
-from zoo.batches import open_batches, order
-from zoo.files import write_text
-from zoo.precision import fast_bf16, shrinks_a_pixel
-from zoo.registry import Registry
-from zoo.sources import Source
-from zoo.weights import WEIGHTS, sha256
+from zoo.data.augment import Augmentation, Augmenter
+from zoo.data.loader import open_batches, order
+from zoo.data.sources import Source
+from zoo.data.splits import labelled_splits
+from zoo.models.model_dir import WEIGHTS, sha256
+from zoo.results import Results
+from zoo.utils.files import write_text
+from zoo.utils.precision import fast_bf16, shrinks_a_pixel
+from zoo.utils.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,8 @@ class Settings:
         """
         faults = {
             "labels must name one part or more, as 1%,10%": not self.labels,
-            f"labels are named twice: {', '.join(self.labels)}": len(set(self.labels)) < len(self.labels),
+            f"labels are named twice: {', '.join(self.labels)}": len(set(self.labels))
+            < len(self.labels),
             f"seeds must be at least 1, got {self.seeds}": self.seeds < 1,
             f"epochs must be at least 1, got {self.epochs}": self.epochs < 1,
             f"batch must be at least 2, got {self.batch}": self.batch < 2,
@@ -92,7 +93,15 @@ PRESETS: Registry[Settings] = Registry("fine-tuning preset")
 PRESETS.register("paper")(Settings())
 # small images and few of them: small batches, and no fewer than 1 500 steps for the smallest part either
 PRESETS.register("small")(
-    Settings(epochs=30, batch=64, least_steps=1500, lr=0.02, head_lr=5.0, drops=(18, 26), weight_decay=5e-4)
+    Settings(
+        epochs=30,
+        batch=64,
+        least_steps=1500,
+        lr=0.02,
+        head_lr=5.0,
+        drops=(18, 26),
+        weight_decay=5e-4,
+    )
 )
 # a handful of labels a class: the classifier sees several layers, and little is drawn at random
 PRESETS.register("few")(
@@ -138,11 +147,15 @@ def subset(source: Source, amount: str, seed: int) -> np.ndarray:
         share = float(amount.removesuffix("%")) / 100 if amount.endswith("%") else None
         count = int(amount) if share is None else 0
     except ValueError:
-        raise SettingsError(f"labels: expected 1%, a number of images per class or a file, got {amount!r}") from None
+        raise SettingsError(
+            f"labels: expected 1%, a number of images per class or a file, got {amount!r}"
+        ) from None
     if share is None:
         least = min(map(len, members))
         if not 1 <= count <= least:
-            raise SettingsError(f"labels: {amount} images per class; the smallest class of {source.data} has {least}")
+            raise SettingsError(
+                f"labels: {amount} images per class; the smallest class of {source.data} has {least}"
+            )
         sizes = [count] * len(classes)
     else:
         if not 0 < share <= 1 or round(share * len(labels)) < len(classes):
@@ -152,7 +165,9 @@ def subset(source: Source, amount: str, seed: int) -> np.ndarray:
                 f"take at least {least_share:.2g}% and at most 100%"
             )
         sizes = [max(1, round(share * len(some))) if len(some) else 0 for some in members]
-    parts = [np.random.default_rng([seed, c]).permutation(members[c])[:n] for c, n in enumerate(sizes)]
+    parts = [
+        np.random.default_rng([seed, c]).permutation(members[c])[:n] for c, n in enumerate(sizes)
+    ]
     return np.sort(np.concatenate(parts))
 
 
@@ -160,7 +175,11 @@ def _listed(source: Source, path: Path) -> np.ndarray:
     """Indices of the images that a text file names by key or by file name, as the published lists of ImageNet do."""
     keys = [source.key(i) for i in range(len(source))]
     names = Counter(PurePosixPath(key).name for key in keys)
-    where = {PurePosixPath(key).name: i for i, key in enumerate(keys) if names[PurePosixPath(key).name] == 1}
+    where = {
+        PurePosixPath(key).name: i
+        for i, key in enumerate(keys)
+        if names[PurePosixPath(key).name] == 1
+    }
     where |= {key: i for i, key in enumerate(keys)}
     lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
     if missing := [line for line in lines if line not in where]:
@@ -174,8 +193,16 @@ def _listed(source: Source, path: Path) -> np.ndarray:
 
 
 def _autocast(network: Backbone, device: torch.device) -> torch.autocast:
-    make = partial(zoo.create, network.arch, dim=network.dim, stem=network.stem, input=network.input)
-    fast = fast_bf16(device) and not (device.type == "cpu" and shrinks_a_pixel(make, network.input.size))
+    make = partial(
+        zoo.create,
+        network.arch,
+        embed_dim=network.embed_dim,
+        stem=network.stem,
+        input=network.input,
+    )
+    fast = fast_bf16(device) and not (
+        device.type == "cpu" and shrinks_a_pixel(make, network.input.size)
+    )
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
@@ -208,10 +235,17 @@ def fit(
     model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     head = list(model.head.parameters())
     trunk = [p for p in model.parameters() if all(p is not other for other in head)]
-    groups: list[dict[str, Any]] = [{"params": trunk, "times": 1.0}, {"params": head, "times": how.head_lr}]
-    solver = torch.optim.SGD(groups, lr=how.lr, momentum=how.momentum, weight_decay=how.weight_decay, fused=True)
+    groups: list[dict[str, Any]] = [
+        {"params": trunk, "times": 1.0},
+        {"params": head, "times": how.head_lr},
+    ]
+    solver = torch.optim.SGD(
+        groups, lr=how.lr, momentum=how.momentum, weight_decay=how.weight_decay, fused=True
+    )
     crop = Augmentation(size=spec.size, scale=how.scale, flip=how.flip, jitter=0.0, grayscale=0.0)
-    images_of = open_batches(source, Augmenter(crop, spec.mean, spec.std, seed), device, how.workers)
+    images_of = open_batches(
+        source, Augmenter(crop, spec.mean, spec.std, seed), device, how.workers
+    )
     chosen, answer = torch.from_numpy(index), torch.from_numpy(labels).to(device)
     for epoch, drops, steps in _schedule(how, len(chosen), seed):
         for group in solver.param_groups:
@@ -246,10 +280,12 @@ def images_to_train(how: Settings, sizes: list[int]) -> int:
 
 @torch.no_grad()
 def score(model: Classifier, source: Source, how: Settings) -> dict[str, Any]:
-    """What :func:`downstream.scoring.score` says of a model of :func:`fit`, on the images that can be read."""
+    """What :func:`downstream.metrics.score` says of a model of :func:`fit`, on the images that can be read."""
     labels, classes = source.require_labels()
     logits, goods = [], []
-    for images, good in batches(model.backbone, source, batch=256, device=how.device, workers=how.workers):
+    for images, good in batches(
+        model.backbone, source, batch=256, device=how.device, workers=how.workers
+    ):
         logits.append(model(images).float().cpu())
         goods.append(good)
     kept = torch.cat(goods)
@@ -284,13 +320,17 @@ def run(
     """
     began = time.monotonic()
     settings.check()
-    train, test = labelled(data, skip_bad=settings.skip_bad)
+    train, test = labelled_splits(data, skip_bad=settings.skip_bad)
     folder = zoo.locate(model)
     known = zoo.load(folder)
     if unknown := [name for name in settings.layers if name not in known.layers]:
-        raise SettingsError(f"{known.arch} has no layer {', '.join(unknown)}; it has {', '.join(known.layers)}")
+        raise SettingsError(
+            f"{known.arch} has no layer {', '.join(unknown)}; it has {', '.join(known.layers)}"
+        )
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    parts = {(amount, seed): subset(train, amount, seed) for amount in settings.labels for seed in seeds}
+    parts = {
+        (amount, seed): subset(train, amount, seed) for amount in settings.labels for seed in seeds
+    }
     if lists is not None:
         for (amount, seed), index in parts.items():
             keys = "".join(train.key(int(i)) + "\n" for i in index)
@@ -304,7 +344,12 @@ def run(
                 network = zoo.load(folder)
                 if init == "scratch":
                     torch.manual_seed(seed)
-                    network = zoo.create(network.arch, dim=network.dim, stem=network.stem, input=network.input)
+                    network = zoo.create(
+                        network.arch,
+                        embed_dim=network.embed_dim,
+                        stem=network.stem,
+                        input=network.input,
+                    )
                 fitted = fit(network, train, parts[amount, seed], settings, seed, progress)
                 runs.append(score(fitted, test, settings))
             name = f"{init}/{Path(amount).name}"

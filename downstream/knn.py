@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 import zoo
-from downstream.features import Progress
-from downstream.layers import layer_features
+from downstream.features.extract import Progress
+from downstream.features.layers import layer_features
 from downstream.nearest import nearest
-from downstream.results import Results
-from downstream.splits import labelled
 from zoo import DataError, SettingsError
-from zoo.weights import WEIGHTS, sha256
+from zoo.data.splits import labelled_splits
+from zoo.models.model_dir import WEIGHTS, sha256
+from zoo.results import Results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,9 @@ def knn(
     if temperature <= 0:
         raise SettingsError(f"temperature must be positive, got {temperature}")
     cosines, rows = nearest(bank, queries, k)
-    return votes(cosines, labels.to(bank.device)[rows], temperature, classes or int(labels.max()) + 1).argmax(1)
+    return votes(
+        cosines, labels.to(bank.device)[rows], temperature, classes or int(labels.max()) + 1
+    ).argmax(1)
 
 
 def votes(cosines: Tensor, labels: Tensor, temperature: float, classes: int) -> Tensor:
@@ -79,11 +81,17 @@ def votes(cosines: Tensor, labels: Tensor, temperature: float, classes: int) -> 
     Returns:
         Q×classes.
     """
-    weights = torch.exp((cosines - cosines[:, :1]) / temperature)  # the largest is 1: no overflow at any τ
-    return torch.zeros(len(cosines), classes, device=cosines.device).scatter_add_(1, labels, weights)
+    weights = torch.exp(
+        (cosines - cosines[:, :1]) / temperature
+    )  # the largest is 1: no overflow at any τ
+    return torch.zeros(len(cosines), classes, device=cosines.device).scatter_add_(
+        1, labels, weights
+    )
 
 
-def run(model: str | Path, data: str, settings: Settings, progress: Progress | None = None) -> Results:
+def run(
+    model: str | Path, data: str, settings: Settings, progress: Progress | None = None
+) -> Results:
     """Embed both splits and let the training images vote on the test images.
 
     Args:
@@ -96,13 +104,19 @@ def run(model: str | Path, data: str, settings: Settings, progress: Progress | N
         Metrics ``top1``, 0–1.
     """
     began = time.monotonic()
-    train, test = labelled(data, skip_bad=settings.skip_bad)
+    train, test = labelled_splits(data, skip_bad=settings.skip_bad)
     (labels, classes), (answer, _) = train.require_labels(), test.require_labels()
     if settings.k > len(train):
-        raise SettingsError(f"k={settings.k} is larger than the {len(train)} training images of {data}; lower --k")
+        raise SettingsError(
+            f"k={settings.k} is larger than the {len(train)} training images of {data}; lower --k"
+        )
     folder = zoo.locate(model)
     backbone, digest = zoo.load(folder), sha256(folder / WEIGHTS)
-    how: dict[str, Any] = {"batch": settings.batch, "device": settings.device, "workers": settings.workers}
+    how: dict[str, Any] = {
+        "batch": settings.batch,
+        "device": settings.device,
+        "workers": settings.workers,
+    }
     how |= {"sha256": digest if settings.cache else None, "progress": progress}
     found = [layer_features(backbone, source, ["embedding"], **how) for source in (train, test)]
     (rows, kept), (queries, asked) = ((one["embedding"], one["good"]) for one in found)

@@ -3,13 +3,16 @@
 import torch
 from torch import Tensor
 
-from zoo import SettingsError, pairs
-from zoo.precision import fast_bf16
+from zoo.errors import SettingsError
+from zoo.utils import pairs
+from zoo.utils.precision import fast_bf16
 
 _QUERIES, _ROWS = 256, 51200  # a block of products is 25 MiB in bf16
 _GROUP = 16
 _FEW = 64  # queries for which bringing the rows to bf16 does not pay
-_CROWDED = 4  # where more than a fourth of a block would be looked at singly, screening does not pay
+_CROWDED = (
+    4  # where more than a fourth of a block would be looked at singly, screening does not pay
+)
 _PIECE = 4096  # rows whose rounding is measured at a time: their floats stay in cache
 
 
@@ -32,7 +35,10 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     if not 1 <= k <= len(bank):
         raise SettingsError(f"k must lie between 1 and the {len(bank)} images of the bank, got {k}")
-    screened, groups = len(queries) >= _FEW and fast_bf16(bank.device), queries.float().split(_QUERIES)
+    screened, groups = (
+        len(queries) >= _FEW and fast_bf16(bank.device),
+        queries.float().split(_QUERIES),
+    )
     none = torch.empty(0, dtype=torch.int64, device=bank.device)
     best = [(some.new_empty(len(some), 0), none.new_empty(len(some), 0)) for some in groups]
     for start in range(0, len(bank), _ROWS):
@@ -40,7 +46,9 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         block = _Screened(some_rows, min(_QUERIES, len(queries))) if screened else _Block(some_rows)
         for i, some in enumerate(groups):
             products, rows = best[i]
-            more, at = block.best(some, min(k, len(block)), products[:, -1] if products.shape[1] == k else None)
+            more, at = block.best(
+                some, min(k, len(block)), products[:, -1] if products.shape[1] == k else None
+            )
             products, rows = torch.cat([products, more], 1), torch.cat([rows, at + start], 1)
             products, order = products.topk(min(k, products.shape[1]), dim=1)
             best[i] = products, rows.gather(1, order)
@@ -84,7 +92,9 @@ class _Screened(_Block):
         self.rough = rows.bfloat16()
         self.room = torch.empty(queries, len(rows), dtype=torch.bfloat16, device=rows.device)
         lost = [_lost(some) for some in self.exact.split(_PIECE)]
-        self.lost, self.norm = (torch.stack([part[i].amax() for part in lost]).amax() for i in (0, 1))
+        self.lost, self.norm = (
+            torch.stack([part[i].amax() for part in lost]).amax() for i in (0, 1)
+        )
 
     def best(self, queries: Tensor, k: int, least: Tensor | None) -> tuple[Tensor, Tensor]:
         part = len(self) // _GROUP
@@ -92,15 +102,25 @@ class _Screened(_Block):
             return super().best(queries, k, least)
         scores = torch.mm(queries.bfloat16(), self.rough.T, out=self.room[: len(queries)])
         maxima = _maxima(scores, _GROUP).float()
-        if least is None:  # in k pairs of groups there is a row that is no worse than the k-th largest of their maxima
-            least = self._below(_maxima(maxima, 2).topk(k, dim=1, sorted=False).values.amin(1), queries)
+        if (
+            least is None
+        ):  # in k pairs of groups there is a row that is no worse than the k-th largest of their maxima
+            least = self._below(
+                _maxima(maxima, 2).topk(k, dim=1, sorted=False).values.amin(1), queries
+            )
         enough = self._below(least, queries)[:, None]
         query, group = (maxima >= enough).nonzero().unbind(1)
         if len(query) * _GROUP * _CROWDED > scores.numel():
             return super().best(queries, k, least)
         # flat places and index_select: several times faster than indexing by pairs
-        at = group[:, None] + part * torch.arange(_GROUP, device=scores.device) + (query * len(self))[:, None]
-        likely = scores.view(-1).index_select(0, at.view(-1)).view_as(at) >= enough.index_select(0, query)
+        at = (
+            group[:, None]
+            + part * torch.arange(_GROUP, device=scores.device)
+            + (query * len(self))[:, None]
+        )
+        likely = scores.view(-1).index_select(0, at.view(-1)).view_as(at) >= enough.index_select(
+            0, query
+        )
         at = at.view(-1).index_select(0, likely.view(-1).nonzero()[:, 0])
         products, places = self._multiply(queries, at // len(self), at % len(self))
         rest = torch.arange(part * _GROUP, len(self), device=scores.device)  # rows in no group
@@ -110,8 +130,12 @@ class _Screened(_Block):
     def _below(self, products: Tensor, queries: Tensor) -> Tensor:
         """The least that a bf16 product can be whose fp32 one is no less than these (Q), or the other way round."""
         lost, norm = _lost(queries)
-        inputs = lost * (self.norm + self.lost) + norm * self.lost  # Cauchy-Schwarz on what rounding takes away
-        return products - inputs - (products.abs() + inputs) * 2**-8 - 1e-5  # 2⁻⁸: the product itself; 1e-5: fp32 sums
+        inputs = (
+            lost * (self.norm + self.lost) + norm * self.lost
+        )  # Cauchy-Schwarz on what rounding takes away
+        return (
+            products - inputs - (products.abs() + inputs) * 2**-8 - 1e-5
+        )  # 2⁻⁸: the product itself; 1e-5: fp32 sums
 
     def _multiply(self, queries: Tensor, query: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
         """fp32 products of pairs, sorted by their query: a line of products and one of rows for each query, filled up
@@ -145,7 +169,9 @@ def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if part <= 2 * k:
         return scores.topk(k, dim=1)
     groups = _maxima(scores, _GROUP).topk(k, dim=1, sorted=False).indices
-    at = groups.repeat(1, _GROUP) + part * torch.arange(_GROUP, device=scores.device).repeat_interleave(k)
+    at = groups.repeat(1, _GROUP) + part * torch.arange(
+        _GROUP, device=scores.device
+    ).repeat_interleave(k)
     rest = torch.arange(part * _GROUP, scores.shape[1], device=scores.device)
     at = torch.cat([at, rest.expand(len(scores), -1)], 1)
     top, order = scores.gather(1, at).topk(k, dim=1)

@@ -1,3 +1,3 @@
-from npid.app import app
+from npid.main import app
 
 app()

@@ -25,10 +25,18 @@ class Counter:
             done: images that were done before this process began.
         """
         self.what, self.total, self.done, self.first = what, total, done, done
-        self.began = self.told = 0.0  # by the first images: what comes before them is no part of the rate
+        self.began = self.told = (
+            0.0  # by the first images: what comes before them is no part of the rate
+        )
         self.live = log.is_terminal
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-        self.bar = Progress(*columns, TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=log)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+        )
+        self.bar = Progress(
+            *columns, TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=log
+        )
         self.task = self.bar.add_task(what, total=total, completed=done, rate="")
 
     def rate(self) -> float:
@@ -81,5 +89,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         shown.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row))
-    out.print(title, soft_wrap=True)  # above: a table's own title is folded to the width of the table
+    out.print(
+        title, soft_wrap=True
+    )  # above: a table's own title is folded to the width of the table
     out.print(shown)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import SettingsError
 
 if TYPE_CHECKING:
-    from downstream.results import Results
+    from zoo.results import Results
 
 
 def _parts(results: "Results") -> list[str]:
@@ -16,7 +16,9 @@ def _parts(results: "Results") -> list[str]:
 def cell(results: "Results", metric: str) -> str:
     """An accuracy in per cent, with its spread where there are more seeds."""
     spread = results.metrics.get(f"{metric}_std")
-    return f"{100 * results.metrics[metric]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
+    return f"{100 * results.metrics[metric]:.2f}" + (
+        f" ± {100 * spread:.2f}" if spread is not None else ""
+    )
 
 
 def inits(results: "Results") -> list[str]:
@@ -27,7 +29,11 @@ def inits(results: "Results") -> list[str]:
 def rows(results: "Results") -> list[tuple[object, ...]]:
     """A row per part of the labels: its name, its images, and top-1 in per cent of each beginning."""
     return [
-        (part, results.split_sizes[part], *(cell(results, f"{init}/{part}/top1") for init in inits(results)))
+        (
+            part,
+            results.split_sizes[part],
+            *(cell(results, f"{init}/{part}/top1") for init in inits(results)),
+        )
         for part in _parts(results)
     ]
 
@@ -40,7 +46,12 @@ def draw(axes: Any, results: "Results") -> None:
         means = [100 * results.metrics[f"{init}/{part}/top1"] for part in parts]
         spreads = [100 * results.metrics.get(f"{init}/{part}/top1_std", 0.0) for part in parts]
         axes.errorbar(sizes, means, spreads, marker="o", capsize=3, label=init)
-    axes.set(xscale="log", xlabel="labelled images", ylabel="top-1, %", title=f"fine-tuning on {results.data}")
+    axes.set(
+        xscale="log",
+        xlabel="labelled images",
+        ylabel="top-1, %",
+        title=f"fine-tuning on {results.data}",
+    )
     axes.set_xticks(sizes, [f"{size}\n{part}" for size, part in zip(sizes, parts, strict=True)])
     axes.minorticks_off()
     axes.grid(alpha=0.3)

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from downstream.features import embeddings
+from downstream.features.extract import embeddings
 from downstream.knn import votes
 from downstream.nearest import nearest
-from pretrain.distributed import World, world_of
-from pretrain.sharded import bounds
+from pretrain.communicator import World, world_of
+from pretrain.memory_bank.sharded import bounds
 from zoo import DataError
-from zoo.sources import Source, Subset, open_source
+from zoo.data.sources import Source, Subset, open_source
 
 _K, _TEMPERATURE = 200, 0.07  # neighbours that vote, and τ of their weights (paper)
 
@@ -40,13 +40,17 @@ def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[flo
         """Each process embeds a share of the test images and searches its share of the rows for all of them."""
         world, k = world_of(bank), min(_K, len(bank))
         cuts = bounds(len(test), world.size)
-        share = Subset(test, np.arange(*cuts[world.rank : world.rank + 2])) if world.size > 1 else test
+        share = (
+            Subset(test, np.arange(*cuts[world.rank : world.rank + 2])) if world.size > 1 else test
+        )
         mine, good = embeddings(model, share, device=device, workers=workers)
         rows = torch.cat([some.float() for some in bank.split(1 << 16)])
         queries = torch.cat(world.hear(mine)).to(rows.device)
         cosines, at = nearest(rows, queries, min(k, len(rows)))
         near = labels[at.cpu() + getattr(bank, "start", 0)]
-        found = votes(*best(world, cosines.cpu(), near, k, cuts), _TEMPERATURE, int(labels.max()) + 1).argmax(1)
+        found = votes(
+            *best(world, cosines.cpu(), near, k, cuts), _TEMPERATURE, int(labels.max()) + 1
+        ).argmax(1)
         right = (found == torch.from_numpy(share.labels))[good].sum()
         right, asked = world.sum(torch.stack([right, good.sum()])).tolist()
         told(top1 := right / asked)
@@ -55,7 +59,9 @@ def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[flo
     return monitor
 
 
-def best(world: World, cosines: Tensor, labels: Tensor, k: int, cuts: list[int]) -> tuple[Tensor, Tensor]:
+def best(
+    world: World, cosines: Tensor, labels: Tensor, k: int, cuts: list[int]
+) -> tuple[Tensor, Tensor]:
     """The k nearest of all rows, for a share of the queries, out of the nearest that each process found among its own.
 
     Args:

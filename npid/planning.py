@@ -3,9 +3,10 @@
 import math
 
 from npid.console import out, table
-from pretrain import Settings, plan
+from pretrain import Settings
+from pretrain import cost as plan
 from zoo import SettingsError
-from zoo.sources import open_source
+from zoo.data.sources import open_source
 
 
 def count_images(data: str | None, images: int | None, skip_bad: bool) -> int:
@@ -43,13 +44,20 @@ def show_plan(how: Settings, images: int, devices: int, device: str) -> None:
     title = f"{how.backbone}, objective {how.objective.name}, {images:,} images, dim {it.dim}, batch {it.batch}, "
     out.print(f"{title}{devices} × {it.device}", soft_wrap=True)
     rows = [*held.items(), ("in all", sum(held.values()))]
-    table("Memory of each device", ("what", "size"), [(what, size(amount)) for what, amount in rows])
+    table(
+        "Memory of each device", ("what", "size"), [(what, size(amount)) for what, amount in rows]
+    )
     if host:
-        out.print(f"While it saves, the machine of rank 0 also holds the whole bank: {size(host)}.", soft_wrap=True)
+        out.print(
+            f"While it saves, the machine of rank 0 also holds the whole bank: {size(host)}.",
+            soft_wrap=True,
+        )
     share = work["objective"] / work["backbone"]
     rows_of_work = [(what, size(amount, "FLOP")) for what, amount in work.items()]
     table("Arithmetic of a step on each device", ("what", "amount"), rows_of_work)
-    out.print(f"At equal rates the objective takes {share:.1%} of the backbone's time.", soft_wrap=True)
+    out.print(
+        f"At equal rates the objective takes {share:.1%} of the backbone's time.", soft_wrap=True
+    )
     if sent:
         wire = [(m.what, m.how, size(m.sent(devices))) for m in sent]
         wire.append(("in all", "", size(sum(m.sent(devices) for m in sent))))

@@ -7,10 +7,10 @@ from typing import Any
 from npid.console import counter, log
 from npid.monitor import knn_monitor
 from pretrain import Settings, pretrain
-from pretrain.checkpoint import CHECKPOINT, read_position
-from pretrain.distributed import joined
-from pretrain.settings import from_dict
-from zoo.sources import open_source
+from pretrain.checkpoint import CHECKPOINT, read_progress
+from pretrain.communicator import joined
+from pretrain.config import from_dict
+from zoo.data.sources import open_source
 
 
 def train(
@@ -35,14 +35,16 @@ def train(
         source = world.together(lambda: open_source(data, skip_bad=skip_bad))
         first = world.rank == 0
         begun = resume and (out / CHECKPOINT).exists()
-        at = world.together(lambda: read_position(out) if begun else None)
+        at = world.together(lambda: read_progress(out) if begun else None)
         if at and not keep_settings:
             settings = from_dict(at.settings)
         epochs = settings.epochs
         done = at.epoch * len(source) + at.loss_count if at else 0
         if first:
             many = f" and {world.size - 1} more" if world.size > 1 else ""
-            log.print(f"{data}: {len(source):,} images; {settings.backbone} on {device}{many}, {epochs} epochs")
+            log.print(
+                f"{data}: {len(source):,} images; {settings.backbone} on {device}{many}, {epochs} epochs"
+            )
 
         def told(top1: float) -> None:
             if first:
@@ -52,7 +54,9 @@ def train(
 
             def on_step(now: dict[str, Any]) -> None:
                 if count is not None:
-                    count.add(now["images"], f"epoch {now['epoch'] + 1}/{epochs} loss {now['loss']:.3f}")
+                    count.add(
+                        now["images"], f"epoch {now['epoch'] + 1}/{epochs} loss {now['loss']:.3f}"
+                    )
 
             monitor = knn_monitor(source, device=device, workers=workers, told=told)
             return pretrain(

@@ -4,10 +4,10 @@ pretrain.pretrain(open_source("photos/"), "runs/photos", PRESETS["cifar10-cpu"])
 pretrain.export("runs/photos", "models/photos")
 """
 
+from pretrain.config import Settings, override
 from pretrain.export import export, load_run
-from pretrain.loop import pretrain
 from pretrain.presets import PRESETS
-from pretrain.settings import Settings, override
-from zoo.stopping import Stopped
+from pretrain.trainer import pretrain
+from zoo.utils.signals import Stopped
 
 __all__ = ["PRESETS", "Settings", "Stopped", "export", "load_run", "override", "pretrain"]

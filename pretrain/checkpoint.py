@@ -11,14 +11,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo import RunError
-from zoo.files import new_file
+from zoo.utils.files import new_file
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 _FORMAT = 1
 
 
 @dataclass
-class Position:
+class RunProgress:
     """Where a run stands: everything about it that is no tensor.
 
     Attributes:
@@ -45,7 +45,7 @@ class Position:
     processes: int = 1
 
 
-def save(run: Path, tensors: dict[str, Tensor], position: Position) -> None:
+def save(run: Path, tensors: dict[str, Tensor], position: RunProgress) -> None:
     """Replace the checkpoint; the old one stays whole until the new one is.
 
     Raises:
@@ -53,10 +53,14 @@ def save(run: Path, tensors: dict[str, Tensor], position: Position) -> None:
     """
     meta = json.dumps({"format": _FORMAT, **asdict(position)})
     with new_file(run / CHECKPOINT) as aside:
-        save_file({name: t.detach().contiguous() for name, t in tensors.items()}, aside, metadata={"npid": meta})
+        save_file(
+            {name: t.detach().contiguous() for name, t in tensors.items()},
+            aside,
+            metadata={"npid": meta},
+        )
 
 
-def read_position(run: str | Path) -> Position:
+def read_progress(run: str | Path) -> RunProgress:
     """Where a run stands, without its tensors.
 
     Raises:
@@ -64,13 +68,17 @@ def read_position(run: str | Path) -> Position:
     """
     path = Path(run) / CHECKPOINT
     if not path.is_file():
-        raise RunError(f"{path}: not found; a run folder is what `npid pretrain DATA --out RUN` makes")
+        raise RunError(
+            f"{path}: not found; a run folder is what `npid pretrain DATA --out RUN` makes"
+        )
     try:
         with safe_open(path, "pt") as file:
             meta = json.loads((file.metadata() or {})["npid"])
         if meta.pop("format") != _FORMAT:
-            raise RunError(f"{path}: written by another version of npid-zoo; resume it with that one")
-        return Position(**meta)
+            raise RunError(
+                f"{path}: written by another version of npid-zoo; resume it with that one"
+            )
+        return RunProgress(**meta)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise RunError(f"{path}: not a complete checkpoint ({error})") from error
 

@@ -6,11 +6,12 @@ import torch
 
 import zoo
 from pretrain import checkpoint
-from pretrain.bank import MemoryBank
 from pretrain.checkpoint import CHECKPOINT
-from pretrain.settings import from_dict
-from pretrain.state import new_model
+from pretrain.config import from_dict
+from pretrain.memory_bank.local import MemoryBank
+from pretrain.train_state import new_model
 from zoo import Backbone
+from zoo.models.model_dir import load_strictly
 
 
 def load_run(run: str | Path) -> tuple[Backbone, MemoryBank]:
@@ -19,10 +20,10 @@ def load_run(run: str | Path) -> tuple[Backbone, MemoryBank]:
     Raises:
         RunError, ModelError: if there is no checkpoint, or it does not fit.
     """
-    at = checkpoint.read_position(run)
+    at = checkpoint.read_progress(run)
     how = from_dict(at.settings)
     model = new_model(how)
-    zoo.weights.apply(model, checkpoint.read_tensors(run, "model"), str(Path(run) / CHECKPOINT))
+    load_strictly(model, checkpoint.read_tensors(run, "model"), str(Path(run) / CHECKPOINT))
     model.meta = {
         "data": at.data,
         "epochs": at.epoch,

@@ -1,9 +1,9 @@
 """Named settings. Each header gives the command, how long it takes and what to expect."""
 
-from pretrain.objectives import ObjectiveSettings
-from pretrain.settings import Settings
-from zoo.augment import Augmentation
-from zoo.registry import Registry
+from pretrain.config import Settings
+from pretrain.losses import ObjectiveSettings
+from zoo.data.augment import Augmentation
+from zoo.utils.registry import Registry
 
 PRESETS: Registry[Settings] = Registry("preset")
 
@@ -48,7 +48,13 @@ PRESETS.register("cifar10-cpu")(
         weight_decay=5e-4,
         schedule="cosine",
         augment=Augmentation(
-            size=32, scale=(0.3, 1.0), brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1, grayscale=0.1
+            size=32,
+            scale=(0.3, 1.0),
+            brightness=0.3,
+            contrast=0.3,
+            saturation=0.3,
+            hue=0.1,
+            grayscale=0.1,
         ),
     )
 )
@@ -69,7 +75,14 @@ PRESETS.register("digits")(
         weight_decay=5e-4,
         schedule="cosine",
         augment=Augmentation(
-            size=16, scale=(0.5, 1.0), flip=0.0, brightness=0.4, contrast=0.4, saturation=0.0, hue=0.0, grayscale=0.0
+            size=16,
+            scale=(0.5, 1.0),
+            flip=0.0,
+            brightness=0.4,
+            contrast=0.4,
+            saturation=0.0,
+            hue=0.0,
+            grayscale=0.0,
         ),
     )
 )

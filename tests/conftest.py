@@ -50,9 +50,14 @@ def real():
     """Path of a real data set by name; skips where it is absent (set NPID_TEST_DATA to a folder that holds them)."""
 
     def find(name: str) -> str:
-        for root in (os.environ.get("NPID_TEST_DATA"), Path(__file__).parents[2] / "shared" / "data"):
+        for root in (
+            os.environ.get("NPID_TEST_DATA"),
+            Path(__file__).parents[2] / "shared" / "data",
+        ):
             if root and (Path(root) / name).exists():
                 return str(Path(root) / name)
-        pytest.skip(f"the real data set {name} is not here; set NPID_TEST_DATA to the folder that holds it")
+        pytest.skip(
+            f"the real data set {name} is not here; set NPID_TEST_DATA to the folder that holds it"
+        )
 
     return find

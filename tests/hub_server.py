@@ -62,7 +62,11 @@ class HubServer:
     def take_fault(self, method: str, path: str) -> Fault | None:
         with self.lock:
             for fault in self.faults:
-                if fault.times > 0 and re.fullmatch(fault.method, method) and re.search(fault.path, path):
+                if (
+                    fault.times > 0
+                    and re.fullmatch(fault.method, method)
+                    and re.search(fault.path, path)
+                ):
                     fault.times -= 1
                     return fault
         return None
@@ -115,7 +119,9 @@ class HubServer:
         """Commit from behind the client's back."""
         repo = self.repo(name)
         head = repo["refs"]["main"]
-        new = {path: self.put_blob(c, lfs=path.endswith(".safetensors")) for path, c in changes.items()}
+        new = {
+            path: self.put_blob(c, lfs=path.endswith(".safetensors")) for path, c in changes.items()
+        }
         repo["refs"]["main"] = self.put_commit(name, head, self.files(name, head) | new)
         self.put_repo(name, repo)
         return repo["refs"]["main"]
@@ -223,16 +229,23 @@ class _Handler(BaseHTTPRequestHandler):
     def validate(self) -> None:
         header = json.loads(self.body)["content"].split("---")
         good = len(header) > 2 and isinstance(yaml.safe_load(header[1]), dict)
-        self._json({"errors": [] if good else [{"message": "no metadata"}], "warnings": []}, 200 if good else 400)
+        self._json(
+            {"errors": [] if good else [{"message": "no metadata"}], "warnings": []},
+            200 if good else 400,
+        )
 
     def listing(self) -> None:
         models = []
         for path in sorted((self.hub.root / "repos").glob("*/*/repo.json")):
             name = f"{path.parent.parent.name}/{path.parent.name}"
             card = self.hub.files(name, self.hub.resolve(name, "main")).get("README.md")
-            data = yaml.safe_load(self.hub.blob(card["oid"]).decode().split("---")[1]) if card else {}
+            data = (
+                yaml.safe_load(self.hub.blob(card["oid"]).decode().split("---")[1]) if card else {}
+            )
             wanted = self.query.get("filter", [])
-            if name.startswith(self.query["author"][0] + "/") and set(wanted) <= set(data.get("tags", [])):
+            if name.startswith(self.query["author"][0] + "/") and set(wanted) <= set(
+                data.get("tags", [])
+            ):
                 models.append({"id": name, "tags": data.get("tags"), "cardData": data})
         self._json(models)
 
@@ -276,7 +289,9 @@ class _Handler(BaseHTTPRequestHandler):
             if key == "header" and value.get("parentCommit", head) != head:
                 return self._json({"error": "the branch has moved"}, 412)
             if key == "file":
-                files[value["path"]] = self.hub.put_blob(base64.b64decode(value["content"]), lfs=False)
+                files[value["path"]] = self.hub.put_blob(
+                    base64.b64decode(value["content"]), lfs=False
+                )
             elif key == "lfsFile":
                 size = len(self.hub.blob(value["oid"]))
                 files[value["path"]] = {"oid": value["oid"], "size": size, "lfs": True}
@@ -284,7 +299,12 @@ class _Handler(BaseHTTPRequestHandler):
                 del files[value["path"]]
         kept["refs"][rev] = self.hub.put_commit(repo, head, files)
         self.hub.put_repo(repo, kept)
-        self._json({"commitOid": kept["refs"][rev], "commitUrl": f"{self.hub.url}/{repo}/commit/{kept['refs'][rev]}"})
+        self._json(
+            {
+                "commitOid": kept["refs"][rev],
+                "commitUrl": f"{self.hub.url}/{repo}/commit/{kept['refs'][rev]}",
+            }
+        )
 
     def tag(self, repo: str, rev: str) -> None:
         kept, name = self.hub.repo(repo), json.loads(self.body)["tag"]

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from downstream.results import Results
-from downstream.retrieval.store import Manifest, Part
-from downstream.retrieval.writer import writing
-from zoo.sources import open_source
+from downstream.features.store import Manifest, Part
+from downstream.features.store_writer import writing
+from zoo.data.sources import open_source
+from zoo.results import Results
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -45,7 +45,9 @@ class Html(HTMLParser):
             self.text += data
 
 
-def clusters(folder: Path, count: int, *, classes: list[str] | None = None, dim: int = 16, seed: int = 0) -> Path:
+def clusters(
+    folder: Path, count: int, *, classes: list[str] | None = None, dim: int = 16, seed: int = 0
+) -> Path:
     """A store of unit vectors about ten centres, which are the classes; the images are digits of that class."""
     digits = open_source("digits")
     assert digits.labels is not None
@@ -71,5 +73,10 @@ def clusters(folder: Path, count: int, *, classes: list[str] | None = None, dim:
 
 def results(task: str, metrics: dict[str, float], **more) -> Results:
     """One task's outcome."""
-    given = {"data": "cifar10", "split_sizes": {"train": 8, "test": 4}, "settings": {"k": 5}, "model_sha256": "ab" * 32}
+    given = {
+        "data": "cifar10",
+        "split_sizes": {"train": 8, "test": 4},
+        "settings": {"k": 5},
+        "model_sha256": "ab" * 32,
+    }
     return Results(**{"task": task, "metrics": metrics, "seconds": 1.5, **given, **more})

@@ -1,19 +1,46 @@
 """The zoo: what a backbone is, where its weights live, and where images come from.
 
-model = zoo.load("path/or/org/name")
-vectors = model.embed(images)
+Example:
+    >>> import zoo
+    >>> model = zoo.load("npid-cifar10-small")
+    >>> model.embed_dim
+    128
 """
 
-import difflib
-from pathlib import Path
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from zoo import bundled
-from zoo.backbones import BACKBONES, Backbone, InputSpec, create, list_backbones
-from zoo.convert import convert
-from zoo.errors import DataError, HubError, ModelError, NpidError, RunError, SettingsError
-from zoo.weights import load_bank, load_directory, save
+if TYPE_CHECKING:
+    from zoo.data.sources import open_source
+    from zoo.errors import DataError, HubError, ModelError, NpidError, RunError, SettingsError
+    from zoo.interop.convert import convert
+    from zoo.models import BACKBONES, Backbone, InputSpec, create, list_backbones
+    from zoo.models.find import list_models, load, locate
+    from zoo.models.model_dir import load_bank, save
 
 __version__ = "0.1.0"
+
+# Names are imported when they are first used: torch takes seconds, and errors or `npid --help` do not need it.
+_HOME = {
+    "BACKBONES": "zoo.models",
+    "Backbone": "zoo.models",
+    "DataError": "zoo.errors",
+    "HubError": "zoo.errors",
+    "InputSpec": "zoo.models",
+    "ModelError": "zoo.errors",
+    "NpidError": "zoo.errors",
+    "RunError": "zoo.errors",
+    "SettingsError": "zoo.errors",
+    "convert": "zoo.interop.convert",
+    "create": "zoo.models",
+    "list_backbones": "zoo.models",
+    "list_models": "zoo.models.find",
+    "load": "zoo.models.find",
+    "load_bank": "zoo.models.model_dir",
+    "locate": "zoo.models.find",
+    "open_source": "zoo.data.sources",
+    "save": "zoo.models.model_dir",
+}
 __all__ = [
     "BACKBONES",
     "Backbone",
@@ -31,51 +58,18 @@ __all__ = [
     "load",
     "load_bank",
     "locate",
+    "open_source",
     "save",
 ]
 
 
-def list_models() -> list[str]:
-    """Pretrained models that ship with the library; :func:`load` takes these names."""
-    return bundled.names()
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
 
 
-def locate(model: str | Path) -> Path:
-    """The directory of a model: one here, one that ships with the library, or one fetched from the Hub.
-
-    Raises:
-        ModelError: if it is none of them, saying what there is.
-        HubError: as :func:`load`.
-    """
-    if Path(model).exists() or not isinstance(model, str):
-        return Path(model)
-    if found := bundled.find(model):
-        return found
-    from zoo import hub  # the Hub's client takes long to import, and a directory does not need it
-
-    if hub.is_repo(model):
-        try:
-            return hub.pull(model)
-        except HubError as error:
-            raise type(error)(f"{error}\n(nor is there a folder {model} here)") from error
-    close = difflib.get_close_matches(model, list_models(), n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    there = ", ".join(list_models()) or "none in this version"
-    raise ModelError(
-        f"{model}: no such folder, and no model of that name ships with npid-zoo{hint}; those that do: {there}. "
-        "A model is such a name, a directory that `npid export` writes, or a Hub repository, org/name[@revision]"
-    )
-
-
-def load(model: str | Path) -> Backbone:
-    """A pretrained backbone in eval mode, ready for ``embed`` and ``features``.
-
-    Args:
-        model: a model directory (``npid export`` writes one), a name out of :func:`list_models`, or a Hub repository
-            as ``org/name`` or ``org/name@revision``. A folder of that name goes first.
-
-    Raises:
-        ModelError: if there is no such model or its files do not fit.
-        HubError: if it cannot be had from the Hub or the cache.
-    """
-    return load_directory(locate(model))
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -17,4 +17,11 @@ from downstream.detection.config import (
     shipped_configs,
 )
 
-__all__ = ["CONFIGS", "add_npid_config", "adopt", "config_file", "require_detectron2", "shipped_configs"]
+__all__ = [
+    "CONFIGS",
+    "add_npid_config",
+    "adopt",
+    "config_file",
+    "require_detectron2",
+    "shipped_configs",
+]

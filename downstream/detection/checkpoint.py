@@ -17,8 +17,8 @@ import zoo
 from downstream.detection.config import pixel_statistics
 from downstream.detection.network import NpidBackbone
 from zoo import ModelError
-from zoo.files import new_file, write_text
-from zoo.weights import mismatches
+from zoo.models.model_dir import mismatches
+from zoo.utils.files import new_file, write_text
 
 _PLACE = re.compile(r"(?:backbone\.(?:bottom_up\.)?|roi_heads\.box_head\.)net\.(.+)")
 _DETECTRON2 = {".pth", ".pkl", ".pyth"}  # suffixes of its own files
@@ -46,9 +46,13 @@ def _disagreements(detector: nn.Module, trunk: NpidBackbone, model: zoo.Backbone
         )
     for key, wanted in zip(("PIXEL_MEAN", "PIXEL_STD"), pixel_statistics(model.input), strict=True):
         found = getattr(detector, key.lower()).flatten().cpu()
-        if found.shape != (3,) or not torch.allclose(found, torch.tensor(wanted), atol=0.01, rtol=0):
+        if found.shape != (3,) or not torch.allclose(
+            found, torch.tensor(wanted), atol=0.01, rtol=0
+        ):
             shown = [round(value, 3) for value in found.tolist()]
-            wrong.append(f"MODEL.{key} is {shown}, the model needs {[round(value, 3) for value in wanted]}")
+            wrong.append(
+                f"MODEL.{key} is {shown}, the model needs {[round(value, 3) for value in wanted]}"
+            )
     order = getattr(detector, "input_format", "RGB")
     if order != "RGB":
         wrong.append(f"INPUT.FORMAT is {order}, the model needs RGB")
@@ -65,7 +69,9 @@ def load_zoo_model(detector: nn.Module, model: str | Path) -> None:
     Raises:
         ModelError: listing everything that does not fit; the detector is untouched.
     """
-    trunk = next((module for module in detector.modules() if isinstance(module, NpidBackbone)), None)
+    trunk = next(
+        (module for module in detector.modules() if isinstance(module, NpidBackbone)), None
+    )
     if trunk is None:
         raise ModelError(
             f"{model} is a zoo model, but this config builds no backbone of the zoo: set MODEL.BACKBONE.NAME to "
@@ -74,13 +80,21 @@ def load_zoo_model(detector: nn.Module, model: str | Path) -> None:
         )
     source = zoo.load(model)
     state = detector.state_dict()
-    places = {name: match[1] for name in state if (match := _PLACE.fullmatch(name))}  # res5 may have two
-    tensors = {own: t for own, t in source.state_dict().items() if _wanted(own, source, set(places.values()))}
+    places = {
+        name: match[1] for name in state if (match := _PLACE.fullmatch(name))
+    }  # res5 may have two
+    tensors = {
+        own: t
+        for own, t in source.state_dict().items()
+        if _wanted(own, source, set(places.values()))
+    }
     faults = _disagreements(detector, trunk, source)
     if not faults:  # of another network, every single tensor would be listed
         faults = mismatches({own: state[name] for name, own in places.items()}, tensors)
     if faults:
-        raise ModelError(f"{model} does not fit the detector that this config builds:\n  " + "\n  ".join(faults))
+        raise ModelError(
+            f"{model} does not fit the detector that this config builds:\n  " + "\n  ".join(faults)
+        )
     detector.load_state_dict({name: tensors[own] for name, own in places.items()}, strict=False)
 
 

@@ -31,7 +31,9 @@ def _load(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
         lists = [content[key] for key in ("images", "annotations", "categories")]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: not COCO JSON with images, annotations and categories ({error!r})") from error
+        raise DataError(
+            f"{path}: not COCO JSON with images, annotations and categories ({error!r})"
+        ) from error
     if not all(isinstance(part, list) for part in lists):
         raise DataError(f"{path}: not COCO JSON: images, annotations and categories must be lists")
     return content
@@ -41,7 +43,9 @@ def _box(entry: dict[str, Any], numbers: dict[int, int], record: Record) -> tupl
     x, y, width, height = (float(value) for value in entry["bbox"])
     corners = (x, y, x + width, y + height)
     fitted = fit_box(corners, record.width, record.height)
-    return Box(*fitted, numbers[entry["category_id"]], crowd=bool(entry.get("iscrowd", 0))), fitted != corners
+    return Box(
+        *fitted, numbers[entry["category_id"]], crowd=bool(entry.get("iscrowd", 0))
+    ), fitted != corners
 
 
 def read(root: Path, split: str, faults: Faults, classes: list[str] | None = None) -> Split:
@@ -62,21 +66,32 @@ def read(root: Path, split: str, faults: Faults, classes: list[str] | None = Non
         names = [entry["name"] for entry in categories]
         records = {
             entry["id"]: Record(
-                str(entry["id"]), folder / entry["file_name"], int(entry["width"]), int(entry["height"]), []
+                str(entry["id"]),
+                folder / entry["file_name"],
+                int(entry["width"]),
+                int(entry["height"]),
+                [],
             )
             for entry in content["images"]
         }
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: an image or a category is not as COCO has it ({error!r})") from error
+        raise DataError(
+            f"{path}: an image or a category is not as COCO has it ({error!r})"
+        ) from error
     order = classes or names
-    numbers = {entry["id"]: order.index(entry["name"]) for entry in categories if entry["name"] in order}
+    numbers = {
+        entry["id"]: order.index(entry["name"]) for entry in categories if entry["name"] in order
+    }
     clipped = 0
     for entry in content["annotations"]:
         try:
             record = records[entry["image_id"]]
             box, cut = _box(entry, numbers, record)
         except KeyError as error:
-            faults.add(path, f"annotation {entry.get('id')} refers to what is not there, or lacks it: {error}")
+            faults.add(
+                path,
+                f"annotation {entry.get('id')} refers to what is not there, or lacks it: {error}",
+            )
         except (TypeError, ValueError) as error:
             faults.add(path, f"annotation {entry.get('id')}: {error}")
         else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import zoo
 from zoo import SettingsError
-from zoo.weights import read_config
+from zoo.models.model_dir import read_config
 
 CONFIGS = Path(__file__).parent / "configs"
 INSTALL = "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2'"
@@ -70,7 +70,9 @@ def adopt(cfg: Any, model: str | Path) -> None:
     config = read_config(folder)
     cfg.MODEL.WEIGHTS = str(folder)
     cfg.MODEL.NPID.ARCH, cfg.MODEL.NPID.STEM = config["arch"], config["npid"]["stem"]
-    cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = pixel_statistics(zoo.InputSpec(**config["npid"]["input"]))
+    cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = pixel_statistics(
+        zoo.InputSpec(**config["npid"]["input"])
+    )
     cfg.INPUT.FORMAT = "RGB"
 
 

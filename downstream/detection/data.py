@@ -13,9 +13,13 @@ from zoo import DataError
 
 def _devkit(root: Path, names: tuple[str, ...], faults: Faults, classes: list[str] | None) -> Split:
     """Several VOC years as one split; ``names`` are detectron2's, such as voc_2007_trainval."""
-    wanted = [match.groups() for name in names if (match := re.fullmatch(r"voc_(\d{4})_(\w+)", name))]
+    wanted = [
+        match.groups() for name in names if (match := re.fullmatch(r"voc_(\d{4})_(\w+)", name))
+    ]
     if not wanted:
-        raise DataError(f"{root} holds VOC years; the config must name them as voc_2007_test, found {', '.join(names)}")
+        raise DataError(
+            f"{root} holds VOC years; the config must name them as voc_2007_test, found {', '.join(names)}"
+        )
     parts = [voc.read(root / f"VOC{year}", split, faults, classes) for year, split in wanted]
     if classes is None and len(parts) > 1:
         every = sorted(set().union(*(part.classes for part in parts)))
@@ -28,7 +32,9 @@ def _devkit(root: Path, names: tuple[str, ...], faults: Faults, classes: list[st
     )
 
 
-def read(root: str | Path, train: tuple[str, ...] = (), test: tuple[str, ...] = ()) -> tuple[Split, Split]:
+def read(
+    root: str | Path, train: tuple[str, ...] = (), test: tuple[str, ...] = ()
+) -> tuple[Split, Split]:
     """The training and the test split of a folder; the classes are those of the training split.
 
     Args:
@@ -57,8 +63,12 @@ def read(root: str | Path, train: tuple[str, ...] = (), test: tuple[str, ...] = 
     if faults.lines:
         raise DataError(f"{root}: {len(faults.lines)} faults; correct or remove them:\n  {faults}")
     for split in (a, b):
-        if not any(not (box.difficult or box.crowd) for record in split.records for box in record.boxes):
-            raise DataError(f"{root}: the split {split.name} has no boxes that count (not difficult, no crowd)")
+        if not any(
+            not (box.difficult or box.crowd) for record in split.records for box in record.boxes
+        ):
+            raise DataError(
+                f"{root}: the split {split.name} has no boxes that count (not difficult, no crowd)"
+            )
     return a, b
 
 
@@ -83,7 +93,10 @@ def _as_detectron2(record: Record) -> dict[str, Any]:
 
 def digest(*splits: Split) -> str:
     """Tells whether images or boxes are others than before: a hex digest of names, sizes, classes and boxes."""
-    content = [(s.classes, [(r.id, r.file.name, r.width, r.height, r.boxes) for r in s.records]) for s in splits]
+    content = [
+        (s.classes, [(r.id, r.file.name, r.width, r.height, r.boxes) for r in s.records])
+        for s in splits
+    ]
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 

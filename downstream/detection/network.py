@@ -58,7 +58,9 @@ def _set_norm(root: nn.Module, norm: str, frozen: set[int]) -> None:
 def _norm_of(cfg: Any) -> str:
     norm = cfg.MODEL.RESNETS.NORM
     if norm not in NORMS:
-        raise SettingsError(f"MODEL.RESNETS.NORM is {norm!r}; pretrained norms can become: {', '.join(NORMS)}")
+        raise SettingsError(
+            f"MODEL.RESNETS.NORM is {norm!r}; pretrained norms can become: {', '.join(NORMS)}"
+        )
     return norm
 
 
@@ -69,7 +71,7 @@ def _create(cfg: Any) -> zoo.Backbone:
                 f"MODEL.RESNETS.{key} is {cfg.MODEL.RESNETS[key]}, but the zoo's networks were trained with {only}; "
                 f"set it to {only}"
             )
-    return zoo.create(cfg.MODEL.NPID.ARCH, dim=1, stem=cfg.MODEL.NPID.STEM or None)
+    return zoo.create(cfg.MODEL.NPID.ARCH, embed_dim=1, stem=cfg.MODEL.NPID.STEM or None)
 
 
 class NpidBackbone(Backbone):
@@ -79,7 +81,14 @@ class NpidBackbone(Backbone):
         net: the zoo network; what lies above the last layer asked for is replaced by identities.
     """
 
-    def __init__(self, net: zoo.Backbone, layers: Sequence[str], *, norm: str = "FrozenBN", freeze_at: int = 0) -> None:
+    def __init__(
+        self,
+        net: zoo.Backbone,
+        layers: Sequence[str],
+        *,
+        norm: str = "FrozenBN",
+        freeze_at: int = 0,
+    ) -> None:
         """
         Args:
             net: as ``zoo.create`` makes it.
@@ -92,7 +101,9 @@ class NpidBackbone(Backbone):
         """
         super().__init__()
         shapes = _shapes(net, layers)
-        stages = [[part for part in stage if isinstance(part, nn.Module)] for _, stage in net._stages()]
+        stages = [
+            [part for part in stage if isinstance(part, nn.Module)] for _, stage in net._stages()
+        ]
         kept = stages[: 1 + max(net.layers.index(name) for name in layers)]
         keep = {id(module) for stage in kept for part in stage for module in part.modules()}
         still = [part for stage in kept[:freeze_at] for part in stage]
@@ -113,7 +124,7 @@ class NpidBackbone(Backbone):
 def _shapes(net: zoo.Backbone, layers: Sequence[str]) -> dict[str, ShapeSpec]:
     """Channels and stride of each layer, from a pass without data."""
     with torch.device("meta"), torch.no_grad():
-        probe = zoo.create(net.arch, dim=1, stem=net.stem).eval()
+        probe = zoo.create(net.arch, embed_dim=1, stem=net.stem).eval()
         found = probe.features(torch.empty(1, 3, _PROBE, _PROBE), layers)
     strides = {name: 1 << round(math.log2(_PROBE / x.shape[-1])) for name, x in found.items()}
     return {name: ShapeSpec(channels=x.shape[1], stride=strides[name]) for name, x in found.items()}
@@ -127,7 +138,9 @@ def build_npid_backbone(cfg: Any, input_shape: ShapeSpec) -> NpidBackbone:
         SettingsError: for settings that a zoo network cannot have.
     """
     if input_shape.channels != 3:
-        raise SettingsError(f"the zoo's networks see 3 channels, MODEL.PIXEL_MEAN has {input_shape.channels}")
+        raise SettingsError(
+            f"the zoo's networks see 3 channels, MODEL.PIXEL_MEAN has {input_shape.channels}"
+        )
     return NpidBackbone(
         _create(cfg),
         cfg.MODEL.RESNETS.OUT_FEATURES,
@@ -168,7 +181,9 @@ class NpidBoxHead(nn.Module):
     blocks are Basic or Bottleneck as the network has them; fc6 and fc7 for AlexNet and VGG16."""
 
     @configurable
-    def __init__(self, input_shape: ShapeSpec, *, net: zoo.Backbone, norm: str, extra_norm: bool) -> None:
+    def __init__(
+        self, input_shape: ShapeSpec, *, net: zoo.Backbone, norm: str, extra_norm: bool
+    ) -> None:
         """
         Args:
             input_shape: of the pooled regions: channels, height, width.

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-import zoo.images
+import zoo.data.images
 from downstream.detection.records import Record
 from downstream.detection.scores import Detections
-from zoo.files import new_file
+from zoo.utils.files import new_file
 
 _LEAST = 0.5  # score of a detection that is drawn
 
@@ -24,10 +24,15 @@ def draw(record: Record, found: Detections, classes: list[str], path: Path) -> N
     Args:
         path: a PNG file.
     """
-    image = zoo.images.read(record.file)
-    truth = [((b.x1, b.y1, b.x2, b.y2), b.category, "difficult" if b.difficult else "") for b in record.boxes]
+    image = zoo.data.images.read(record.file)
+    truth = [
+        ((b.x1, b.y1, b.x2, b.y2), b.category, "difficult" if b.difficult else "")
+        for b in record.boxes
+    ]
     rows = zip(found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
-    seen = [(tuple(box), int(label), f"{score:.2f}") for box, score, label in rows if score >= _LEAST]
+    seen = [
+        (tuple(box), int(label), f"{score:.2f}") for box, score, label in rows if score >= _LEAST
+    ]
     both = Image.new("RGB", (2 * image.width + 8, image.height), "white")
     for at, boxes in ((0, truth), (image.width + 8, seen)):
         side = image.copy()

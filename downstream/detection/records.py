@@ -74,7 +74,9 @@ def image_size(path: Path) -> tuple[int, int]:
         return (height, width) if image.getexif().get(_ORIENTATION) in _TURNED else (width, height)
 
 
-def fit_box(corners: tuple[float, float, float, float], width: int, height: int) -> tuple[float, float, float, float]:
+def fit_box(
+    corners: tuple[float, float, float, float], width: int, height: int
+) -> tuple[float, float, float, float]:
     """Corners clipped to the image.
 
     Args:
@@ -87,7 +89,9 @@ def fit_box(corners: tuple[float, float, float, float], width: int, height: int)
     if not np.isfinite(corners).all():
         raise ValueError(f"box {corners} has a value that is no number")
     if x2 <= x1 or y2 <= y1:
-        raise ValueError(f"box {corners} is inverted or empty: its end does not lie after its start")
+        raise ValueError(
+            f"box {corners} is inverted or empty: its end does not lie after its start"
+        )
     if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
         raise ValueError(f"box {corners} lies outside of the image of {width}×{height}")
     return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))

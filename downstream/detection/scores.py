@@ -44,18 +44,24 @@ def average_precision(recall: Floats, precision: Floats, eleven: bool) -> float:
         eleven: whether by VOC2007's 11 points; otherwise by area.
     """
     if eleven:
-        return sum(float(precision[recall >= t].max(initial=0)) for t in np.arange(0, 1.1, 0.1)) / 11
+        return (
+            sum(float(precision[recall >= t].max(initial=0)) for t in np.arange(0, 1.1, 0.1)) / 11
+        )
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float((np.diff(recall, prepend=0) * envelope).sum())
 
 
-def _hits(records: list[Record], found: dict[str, Detections], category: int) -> tuple[int, list[Floats]]:
+def _hits(
+    records: list[Record], found: dict[str, Detections], category: int
+) -> tuple[int, list[Floats]]:
     """How many truths of a class there are to find, and for each threshold which detections, by falling score, are
     right; those of difficult truths are left out."""
     truths, difficult = {}, {}
     for record in records:
         boxes = [box for box in record.boxes if box.category == category]
-        truths[record.id] = np.array([[b.x1, b.y1, b.x2, b.y2] for b in boxes], float).reshape(-1, 4)
+        truths[record.id] = np.array([[b.x1, b.y1, b.x2, b.y2] for b in boxes], float).reshape(
+            -1, 4
+        )
         difficult[record.id] = [b.difficult for b in boxes]
     answers = [
         (float(score), id, box)
@@ -114,7 +120,9 @@ def _coco(split: Split, found: dict[str, Detections]) -> Floats:
         judge = COCOeval(truth, answers, "bbox")
         judge.evaluate()
         judge.accumulate()
-    precision = judge.eval["precision"][:, :, :, 0, -1]  # threshold × recall × class; -1 where there is no truth
+    precision = judge.eval["precision"][
+        :, :, :, 0, -1
+    ]  # threshold × recall × class; -1 where there is no truth
     return np.where(precision < 0, np.nan, precision).mean(1)
 
 
@@ -133,7 +141,12 @@ def _answers(found: dict[str, Detections], numbers: dict[str, int]) -> Iterator[
 
 def _entry(image: int, corners: Floats, category: int) -> dict[str, Any]:
     x, y, width, height = (float(value) for value in (*corners[:2], *(corners[2:] - corners[:2])))
-    return {"image_id": image, "category_id": category, "bbox": [x, y, width, height], "area": width * height}
+    return {
+        "image_id": image,
+        "category_id": category,
+        "bbox": [x, y, width, height],
+        "area": width * height,
+    }
 
 
 def score(split: Split, found: dict[str, Detections]) -> dict[str, float]:
@@ -151,5 +164,9 @@ def score(split: Split, found: dict[str, Detections]) -> dict[str, float]:
         "AP50": by_threshold[THRESHOLDS.index(0.5)],
         "AP75": by_threshold[THRESHOLDS.index(0.75)],
     }
-    per_class = {f"AP50/{name}": ap for name, ap in zip(split.classes, table[0], strict=True) if not np.isnan(ap)}
+    per_class = {
+        f"AP50/{name}": ap
+        for name, ap in zip(split.classes, table[0], strict=True)
+        if not np.isnan(ap)
+    }
     return {name: float(value) for name, value in (means | per_class).items()}

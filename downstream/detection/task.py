@@ -14,19 +14,31 @@ import yaml
 
 import zoo
 from downstream.detection import data as folders
-from downstream.detection.config import CONFIGS, add_npid_config, adopt, config_file, require_detectron2
+from downstream.detection.config import (
+    CONFIGS,
+    add_npid_config,
+    adopt,
+    config_file,
+    require_detectron2,
+)
 from downstream.detection.pictures import draw
 from downstream.detection.scores import score
-from downstream.results import Results
 from zoo import RunError, SettingsError
-from zoo.files import locked, write_text
-from zoo.stopping import Stop
-from zoo.weights import WEIGHTS, read_config, sha256
+from zoo.models.model_dir import WEIGHTS, read_config, sha256
+from zoo.results import Results
+from zoo.utils.files import folder_lock, write_text
+from zoo.utils.signals import Stop
 
 _TRAIN, _TEST = "npid_train", "npid_test"
 CONFIG, DATA, _STATE = "config.yaml", "data.json", "last_checkpoint"
 # what may be another when a run goes on: where and how long it runs, and what does not touch the weights
-_FREE = {"MODEL.DEVICE", "OUTPUT_DIR", "SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "DATALOADER.NUM_WORKERS"}
+_FREE = {
+    "MODEL.DEVICE",
+    "OUTPUT_DIR",
+    "SOLVER.MAX_ITER",
+    "SOLVER.CHECKPOINT_PERIOD",
+    "DATALOADER.NUM_WORKERS",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +109,9 @@ def configure(model: str | Path, settings: Settings, out: Path) -> Any:
     except (KeyError, ValueError, AssertionError, AttributeError, SyntaxError) as error:
         raise SettingsError(f"{' '.join(settings.options)}: {error}") from error
     if cfg.MODEL.WEIGHTS != str(folder):
-        raise SettingsError(f"MODEL.WEIGHTS is {cfg.MODEL.WEIGHTS}, but MODEL is {folder}; leave the option out")
+        raise SettingsError(
+            f"MODEL.WEIGHTS is {cfg.MODEL.WEIGHTS}, but MODEL is {folder}; leave the option out"
+        )
     if settings.scratch:
         cfg.MODEL.WEIGHTS = ""
     cfg.MODEL.DEVICE, cfg.SEED = settings.device, settings.seed
@@ -108,7 +122,9 @@ def configure(model: str | Path, settings: Settings, out: Path) -> Any:
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in config.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        found |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
     return found
 
 
@@ -124,16 +140,24 @@ def _same_run(out: Path, config: str, data: dict[str, Any], *, network_only: boo
         old, new = (_flat(yaml.safe_load(text)) for text in ((out / CONFIG).read_text(), config))
         seen = json.loads((out / DATA).read_text())
     except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
-        raise RunError(f"{out}: cannot tell how this run began ({error}); begin another in a new --out") from error
+        raise RunError(
+            f"{out}: cannot tell how this run began ({error}); begin another in a new --out"
+        ) from error
     if network_only:
-        old, new = ({key: value for key, value in c.items() if key.startswith("MODEL.")} for c in (old, new))
+        old, new = (
+            {key: value for key, value in c.items() if key.startswith("MODEL.")} for c in (old, new)
+        )
         data = {"classes": data["classes"]}
     differ = [
         f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
         for key in sorted(old.keys() | new.keys())
         if key not in _FREE and old.get(key) != new.get(key)
     ]
-    differ += [f"data: {key} was {seen.get(key)}, is {value}" for key, value in data.items() if seen.get(key) != value]
+    differ += [
+        f"data: {key} was {seen.get(key)}, is {value}"
+        for key, value in data.items()
+        if seen.get(key) != value
+    ]
     if differ:
         raise RunError(
             f"{out} holds a run that began otherwise; give the options it began with, or choose another --out:\n  "
@@ -148,7 +172,9 @@ def _check_run(out: Path, settings: Settings) -> None:
     """
     begun = (out / _STATE).is_file()
     if begun and not (settings.resume or settings.eval_only):
-        raise RunError(f"{out} already holds a run; go on with --resume, score it with --eval-only, or choose another")
+        raise RunError(
+            f"{out} already holds a run; go on with --resume, score it with --eval-only, or choose another"
+        )
     if settings.eval_only and not begun:
         raise RunError(f"{out} holds no checkpoint to score; train first")
 
@@ -176,7 +202,9 @@ def _logged(out: Path) -> Iterator[None]:
         handler.close()
 
 
-def _train(cfg: Any, out: Path, settings: Settings, progress: Callable[[int, str], None] | None) -> Any:
+def _train(
+    cfg: Any, out: Path, settings: Settings, progress: Callable[[int, str], None] | None
+) -> Any:
     """The trained detector, or the run's newest one."""
     from detectron2.utils.env import seed_all_rng
 
@@ -241,7 +269,7 @@ def run(
     cfg.freeze()
     folders.register(_TRAIN, train)
     folders.register(_TEST, test)
-    with locked(out), _logged(out):
+    with folder_lock(out), _logged(out):
         if not settings.eval_only:
             write_text(out / CONFIG, text)
             write_text(out / DATA, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
@@ -257,7 +285,11 @@ def run(
         task="detect",
         data=data,
         split_sizes={train.name: len(train.records), test.name: len(test.records)},
-        settings={**asdict(settings), "iterations": cfg.SOLVER.MAX_ITER, "batch": cfg.SOLVER.IMS_PER_BATCH},
+        settings={
+            **asdict(settings),
+            "iterations": cfg.SOLVER.MAX_ITER,
+            "batch": cfg.SOLVER.IMS_PER_BATCH,
+        },
         metrics=score(test, found),
         model_sha256=sha256(zoo.locate(model) / WEIGHTS),
         seconds=round(time.monotonic() - began, 1),

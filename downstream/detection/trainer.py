@@ -16,11 +16,11 @@ from detectron2.engine import DefaultTrainer, HookBase, hooks
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter, EventWriter, JSONWriter
 
-import zoo.images
+import zoo.data.images
 from downstream.detection.checkpoint import SafeCheckpointer
 from downstream.detection.scores import Detections
 from zoo import DataError
-from zoo.stopping import Stop, Stopped
+from zoo.utils.signals import Stop, Stopped
 
 _KEPT = 2  # newest checkpoints that stay in the run folder
 
@@ -37,7 +37,7 @@ class Reader(DatasetMapper):
 
     def __call__(self, entry: dict[str, Any]) -> dict[str, Any]:
         try:
-            image = np.asarray(zoo.images.read(entry["file_name"]))
+            image = np.asarray(zoo.data.images.read(entry["file_name"]))
         except DataError as error:
             raise UnreadableImage(str(error)) from error
         entry = copy.deepcopy(entry)
@@ -75,7 +75,9 @@ class Trainer(DefaultTrainer):
 
     def build_hooks(self) -> list[Any]:
         # DefaultTrainer makes its checkpointer just before its hooks, which hold on to it
-        self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.checkpointer = SafeCheckpointer(
+            self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
         kept = [hook for hook in super().build_hooks() if not isinstance(hook, hooks.EvalHook)]
         for hook in kept:
             if isinstance(hook, hooks.PeriodicCheckpointer):
@@ -84,14 +86,19 @@ class Trainer(DefaultTrainer):
 
     def build_writers(self) -> list[EventWriter]:
         # metrics.json is the name of our list of results
-        return [CommonMetricPrinter(self.max_iter), JSONWriter(os.path.join(self.cfg.OUTPUT_DIR, "metrics.jsonl"))]
+        return [
+            CommonMetricPrinter(self.max_iter),
+            JSONWriter(os.path.join(self.cfg.OUTPUT_DIR, "metrics.jsonl")),
+        ]
 
     def watch(self, told: Callable[[int, str], None] | None, stop: Stop) -> None:
         """Tell of every step (how many images, and the loss), and stop with a checkpoint when ``stop`` is set."""
         self.register_hooks([_Watch(told, stop)])
 
     def train(self) -> Any:
-        if self.start_iter:  # with the seed as it was, a resumed run would see the first images once more
+        if (
+            self.start_iter
+        ):  # with the seed as it was, a resumed run would see the first images once more
             seed_all_rng(self.cfg.SEED + self.start_iter)
             self._trainer.reset_data_loader(lambda: self.build_train_loader(self.cfg))
         return super().train()
@@ -106,6 +113,8 @@ def detect(cfg: Any, model: Any, name: str) -> dict[str, Detections]:
         for given, output in zip(batch, model(batch), strict=True):
             seen = output["instances"].to("cpu")
             found[given["image_id"]] = Detections(
-                np.asarray(seen.pred_boxes.tensor), np.asarray(seen.scores), np.asarray(seen.pred_classes)
+                np.asarray(seen.pred_boxes.tensor),
+                np.asarray(seen.scores),
+                np.asarray(seen.pred_classes),
             )
     return found

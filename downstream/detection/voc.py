@@ -11,9 +11,13 @@ from xml.parsers import expat
 
 from downstream.detection.records import Box, Faults, Record, Split, fit_box, image_size
 from zoo import DataError
-from zoo.images import SUFFIXES
+from zoo.data.images import SUFFIXES
 
-_PAIRS = (("trainval", "test"), ("train", "test"), ("train", "val"))  # what to train and test on, best first
+_PAIRS = (
+    ("trainval", "test"),
+    ("train", "test"),
+    ("train", "val"),
+)  # what to train and test on, best first
 
 
 def is_voc(root: Path) -> bool:
@@ -32,7 +36,9 @@ def splits(root: Path) -> tuple[str, str]:
         if (lists / f"{train}.txt").is_file() and (lists / f"{test}.txt").is_file():
             return train, test
     there = ", ".join(sorted(path.name for path in lists.glob("*.txt"))) or "nothing"
-    raise DataError(f"{lists}: expected trainval.txt and test.txt (or train.txt and val.txt), found {there}")
+    raise DataError(
+        f"{lists}: expected trainval.txt and test.txt (or train.txt and val.txt), found {there}"
+    )
 
 
 def _parse(path: Path) -> ElementTree.Element:
@@ -72,10 +78,14 @@ def _number(element: ElementTree.Element, tag: str) -> float:
 
 
 def _names(root: ElementTree.Element) -> set[str]:
-    return {name for thing in root.findall("object") if (name := (thing.findtext("name") or "").strip())}
+    return {
+        name for thing in root.findall("object") if (name := (thing.findtext("name") or "").strip())
+    }
 
 
-def _object(thing: ElementTree.Element, classes: list[str], width: int, height: int) -> tuple[Box, bool]:
+def _object(
+    thing: ElementTree.Element, classes: list[str], width: int, height: int
+) -> tuple[Box, bool]:
     """The box of an ``<object>``, and whether it was clipped."""
     name = _text(thing, "name")
     if name not in classes:
@@ -97,12 +107,19 @@ def _size(root: ElementTree.Element, image: Path) -> tuple[int, int]:
     width, height = int(_number(said, "width")), int(_number(said, "height"))
     found = image_size(image)
     if (width, height) != found:
-        raise ValueError(f"<size> is {width}×{height}, but {image.name} has {found[0]}×{found[1]} pixels")
+        raise ValueError(
+            f"<size> is {width}×{height}, but {image.name} has {found[0]}×{found[1]} pixels"
+        )
     return width, height
 
 
 def _record(
-    root: ElementTree.Element, annotation: Path, id: str, image: Path, classes: list[str], faults: Faults
+    root: ElementTree.Element,
+    annotation: Path,
+    id: str,
+    image: Path,
+    classes: list[str],
+    faults: Faults,
 ) -> tuple[Record | None, int]:
     try:
         width, height = _size(root, image)
@@ -149,15 +166,25 @@ def read(root: Path, split: str, faults: Faults, classes: list[str] | None = Non
     Raises:
         DataError: if the list of images itself cannot be used.
     """
-    images = {path.stem: path for path in sorted((root / "JPEGImages").glob("*")) if path.suffix.lower() in SUFFIXES}
+    images = {
+        path.stem: path
+        for path in sorted((root / "JPEGImages").glob("*"))
+        if path.suffix.lower() in SUFFIXES
+    }
     trees: dict[str, ElementTree.Element] = {}
     for id in _ids(root, split):
         annotation = root / "Annotations" / f"{id}.xml"
         try:
             trees[id] = _parse(annotation)
         except (ValueError, OSError) as error:
-            faults.add(annotation, "no such file" if isinstance(error, FileNotFoundError) else str(error))
-    names = sorted(set().union(*(_names(tree) for tree in trees.values()))) if classes is None else classes
+            faults.add(
+                annotation, "no such file" if isinstance(error, FileNotFoundError) else str(error)
+            )
+    names = (
+        sorted(set().union(*(_names(tree) for tree in trees.values())))
+        if classes is None
+        else classes
+    )
     records, clipped = [], 0
     for id, tree in trees.items():
         image = images.get(id, root / "JPEGImages" / f"{id}.jpg")

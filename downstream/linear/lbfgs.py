@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from downstream.linear.work import SOLVERS, Classifier, Work
+from downstream.linear.probe_context import SOLVERS, Classifier, Work
 
 _BLOCK = 8192  # rows standardised at a time
 _IN_MEMORY = 1 << 30  # bytes of standardised rows that are kept; more are made again in each step
@@ -60,10 +60,14 @@ class _Rows:
         """The optimum lies in the span of the rows, so their coordinates in it do as well, and there are fewer."""
         [x] = self.kept
         products = x.double() @ x.double().T
-        products.diagonal().add_(1e-7 * products.diagonal().mean())  # centred rows are not independent
+        products.diagonal().add_(
+            1e-7 * products.diagonal().mean()
+        )  # centred rows are not independent
         coordinates = torch.linalg.cholesky(products)
         self.kept = [coordinates.float()]
-        self.lift = torch.linalg.solve_triangular(coordinates, x.double(), upper=False).float()  # an orthonormal basis
+        self.lift = torch.linalg.solve_triangular(
+            coordinates, x.double(), upper=False
+        ).float()  # an orthonormal basis
 
     @property
     def width(self) -> int:
@@ -106,7 +110,11 @@ def fit(
     fitted = {}
     for penalty in sorted(penalties, reverse=True):
         solver = torch.optim.LBFGS(
-            [weight, bias], max_iter=iterations, history_size=10, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+            [weight, bias],
+            max_iter=iterations,
+            history_size=10,
+            tolerance_grad=1e-5,
+            line_search_fn="strong_wolfe",
         )
 
         def loss(solver: torch.optim.Optimizer = solver, penalty: float = penalty) -> Tensor:
@@ -114,7 +122,9 @@ def fit(
             value = 0.5 * penalty * weight.square().sum()
             value.backward()
             for x, answer in zip(rows, answers, strict=True):
-                part = F.cross_entropy(F.linear(x, weight, bias), answer, reduction="sum") / len(index)
+                part = F.cross_entropy(F.linear(x, weight, bias), answer, reduction="sum") / len(
+                    index
+                )
                 part.backward()
                 value = value.detach() + part.detach()
             return value
@@ -132,6 +142,14 @@ def solve(
     out: dict[tuple[str, float], Classifier] = {}
     for layer, some in values.items():
         rows, device, most = work.rows[layer], work.how.device, work.how.iterations
-        found = fit(rows, work.labels, work.classes, penalties=some, index=index, iterations=most, device=device)
+        found = fit(
+            rows,
+            work.labels,
+            work.classes,
+            penalties=some,
+            index=index,
+            iterations=most,
+            device=device,
+        )
         out |= {(layer, penalty): probe for penalty, probe in found.items()}
     return out

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from downstream.layers import activations, frozen
-from downstream.linear.work import SOLVERS, Classifier, Work
-from zoo.augment import Augmentation, Augmenter
-from zoo.batches import open_batches, order
+from downstream.features.layers import activations, frozen
+from downstream.linear.probe_context import SOLVERS, Classifier, Work
+from zoo.data.augment import Augmentation, Augmenter
+from zoo.data.loader import open_batches, order
 
 Batch = tuple[dict[str, Tensor], Tensor]  # {layer: B×…} and the images' indices
 
@@ -35,11 +35,15 @@ class Head(nn.Module):
         return self.linear(rows.flatten(1))
 
 
-def _crops(work: Work, index: Tensor, layers: Sequence[str], seed: int) -> Iterator[Iterator[Batch]]:
+def _crops(
+    work: Work, index: Tensor, layers: Sequence[str], seed: int
+) -> Iterator[Iterator[Batch]]:
     """For each epoch its batches of augmented images, as the frozen network sees them."""
     how, spec, device = work.how, work.network.input, torch.device(work.how.device)
     crop = Augmentation(size=spec.size, scale=how.scale, jitter=0.0, grayscale=0.0)
-    images_of = open_batches(work.train, Augmenter(crop, spec.mean, spec.std, seed), device, how.workers)
+    images_of = open_batches(
+        work.train, Augmenter(crop, spec.mean, spec.std, seed), device, how.workers
+    )
 
     def epoch_of(epoch: int) -> Iterator[Batch]:
         steps = index[order(seed, epoch, len(index), min(how.batch, len(index)))]
@@ -74,22 +78,36 @@ def solve(
     heads, size = {}, work.network.input.size
     with frozen(work.network, device) as network:
         with torch.no_grad():
-            shapes = activations(network, torch.zeros(1, 3, size, size, device=device), list(values))
+            shapes = activations(
+                network, torch.zeros(1, 3, size, size, device=device), list(values)
+            )
         for layer, rates in values.items():
             for rate in rates:
-                heads[layer, rate] = Head(shapes[layer].shape[1:], work.classes, how.norm).to(device)
+                heads[layer, rate] = Head(shapes[layer].shape[1:], work.classes, how.norm).to(
+                    device
+                )
         groups = [{"params": head.parameters(), "rate": rate} for (_, rate), head in heads.items()]
         solver = torch.optim.SGD(
-            groups, lr=0.0, momentum=how.momentum, nesterov=how.nesterov, weight_decay=how.weight_decay, fused=True
+            groups,
+            lr=0.0,
+            momentum=how.momentum,
+            nesterov=how.nesterov,
+            weight_decay=how.weight_decay,
+            fused=True,
         )
         labels = work.labels.to(device)
         scale = min(how.batch, len(index)) / 256
         feed = (_crops if how.crops else _kept)(work, index, list(values), seed)
         for epoch, batches in enumerate(feed):
             for group in solver.param_groups:
-                group["lr"] = group["rate"] * scale * 0.1 ** sum(epoch >= drop for drop in how.drops)
+                group["lr"] = (
+                    group["rate"] * scale * 0.1 ** sum(epoch >= drop for drop in how.drops)
+                )
             for rows, at in batches:
-                loss = sum(F.cross_entropy(head(rows[layer]), labels[at]) for (layer, _), head in heads.items())
+                loss = sum(
+                    F.cross_entropy(head(rows[layer]), labels[at])
+                    for (layer, _), head in heads.items()
+                )
                 solver.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[union-attr]
                 solver.step()

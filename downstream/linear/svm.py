@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from downstream.linear.lbfgs import Probe
-from downstream.linear.work import SOLVERS, Classifier, Work
+from downstream.linear.probe_context import SOLVERS, Classifier, Work
 
 _NEVER = -1e9  # the score of a class without training images
 
@@ -27,7 +27,9 @@ def fit(features: Tensor, labels: Tensor, classes: int, *, c: float, seed: int =
 
     machine = LinearSVC(C=c, dual="auto", max_iter=10_000, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a large C may not converge; the held-out images judge it
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # a large C may not converge; the held-out images judge it
         machine.fit(features.float().numpy(), labels.numpy())
     weight, bias = torch.zeros(classes, features.shape[1]), torch.full((classes,), _NEVER)
     w, b = (torch.from_numpy(x).float() for x in (machine.coef_, machine.intercept_))
@@ -48,5 +50,7 @@ def solve(
         x, y = work.rows[layer][index], work.labels[index]
         for c in some:
             probe = fit(x, y, work.classes, c=c, seed=seed)
-            out[layer, c] = Probe(*(t.to(work.how.device) for t in (probe.weight, probe.bias, probe.mean, probe.std)))
+            out[layer, c] = Probe(
+                *(t.to(work.how.device) for t in (probe.weight, probe.bias, probe.mean, probe.std))
+            )
     return out

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 import zoo
-from downstream.features import Progress
-from downstream.layers import check_layers, state_digest
-from downstream.linear.settings import Settings
-from downstream.linear.work import SOLVERS, Classifier, Work, logits
-from downstream.results import Results
-from downstream.scoring import over_seeds, score
-from downstream.splits import labelled
+from downstream.features.extract import Progress
+from downstream.features.layers import check_layers, state_digest
+from downstream.linear.config import Settings
+from downstream.linear.probe_context import SOLVERS, Classifier, Work, logits
+from downstream.metrics import over_seeds, score
 from zoo import DataError, SettingsError
-from zoo.weights import WEIGHTS, sha256
+from zoo.data.splits import labelled_splits
+from zoo.models.model_dir import WEIGHTS, sha256
+from zoo.results import Results
 
 _HELD_OUT = 0.1  # of the training images, where there is something to choose
 
@@ -52,7 +52,9 @@ def probe(work: Work, seed: int) -> dict[str, dict[str, Any]]:
     Raises:
         SettingsError: for a learning rate that let a classifier diverge.
     """
-    index = work.rows["good"].nonzero()[:, 0] if work.how.uses_rows else torch.arange(len(work.train))
+    index = (
+        work.rows["good"].nonzero()[:, 0] if work.how.uses_rows else torch.arange(len(work.train))
+    )
     if not (kept := work.test_rows["good"].nonzero()[:, 0]).numel():
         raise DataError(f"{work.test.data}: none of the {len(work.test)} test images could be read")
     chosen = _choose(work, index, seed)
@@ -80,7 +82,9 @@ def images_to_see(how: Settings, train: int, test: int) -> int:
     return seen
 
 
-def run(model: str | Path, data: str, settings: Settings, progress: Progress | None = None) -> Results:
+def run(
+    model: str | Path, data: str, settings: Settings, progress: Progress | None = None
+) -> Results:
     """Probe a model's layers.
 
     Args:
@@ -100,9 +104,11 @@ def run(model: str | Path, data: str, settings: Settings, progress: Progress | N
     began = time.monotonic()
     settings.check()
     SOLVERS[settings.solver]
-    train, test = labelled(data, skip_bad=settings.skip_bad)
+    train, test = labelled_splits(data, skip_bad=settings.skip_bad)
     if len(train) < 2 * len(train.classes or []):
-        raise DataError(f"{data}: {len(train)} training images are too few to probe {len(train.classes or [])} classes")
+        raise DataError(
+            f"{data}: {len(train)} training images are too few to probe {len(train.classes or [])} classes"
+        )
     folder = zoo.locate(model)
     backbone, digest = zoo.load(folder), sha256(folder / WEIGHTS)
     layers = settings.layers or backbone.layers
@@ -116,7 +122,12 @@ def run(model: str | Path, data: str, settings: Settings, progress: Progress | N
             runs[layer].append(result)
         if settings.untrained:
             torch.manual_seed(seed)
-            fresh = zoo.create(backbone.arch, dim=backbone.dim, stem=backbone.stem, input=backbone.input).eval()
+            fresh = zoo.create(
+                backbone.arch,
+                embed_dim=backbone.embed_dim,
+                stem=backbone.stem,
+                input=backbone.input,
+            ).eval()
             work = Work(fresh, known(state_digest(fresh)), layers, train, test, settings, progress)
             for layer, result in probe(work, seed).items():
                 runs[f"untrained/{layer}"].append(result)

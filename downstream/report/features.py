@@ -10,12 +10,23 @@ from PIL import Image, ImageDraw
 from downstream.report.figures import Confusion, confusion
 from downstream.report.neighbours import Vote, vote
 from downstream.report.pictures import Album, atlas, data_uri, thumbnail
-from downstream.report.plane import flatten, to_square
+from downstream.report.projection import flatten, to_square
 from downstream.retrieval import Store
 from zoo import DataError
 
 # readable on white and on near-black; further classes take them again
-PALETTE = ("#4e79a7", "#f28e2b", "#e15759", "#3fa7a0", "#59a14f", "#c9a227", "#b07aa1", "#ff7f9c", "#9c755f", "#8a8a8a")
+PALETTE = (
+    "#4e79a7",
+    "#f28e2b",
+    "#e15759",
+    "#3fa7a0",
+    "#59a14f",
+    "#c9a227",
+    "#b07aa1",
+    "#ff7f9c",
+    "#9c755f",
+    "#8a8a8a",
+)
 SIDE = 8000  # the map's units
 _TILE, _THUMB = 32, 72
 _LEGEND = 40  # classes that the legend lists
@@ -80,7 +91,9 @@ def section(folder: Path, *, method: str, points: int, lines: int) -> Section:
     """
     store = Store.open(folder)
     if len(store) < 2:
-        raise DataError(f"{folder}: a report needs a store of two rows or more, this one has {len(store)}")
+        raise DataError(
+            f"{folder}: a report needs a store of two rows or more, this one has {len(store)}"
+        )
     album, votes = Album(store), vote(store)
     accuracy, table = None, None
     if votes.found is not None:
@@ -89,7 +102,9 @@ def section(folder: Path, *, method: str, points: int, lines: int) -> Section:
         accuracy = float((truth == found).mean()) if len(truth) else None
         counts = np.zeros((len(store.classes), len(store.classes)), int)
         np.add.at(counts, (truth, found), 1)
-        table = confusion(f"vote of {votes.k} neighbours, {folder.name}", counts.tolist(), store.classes)
+        table = confusion(
+            f"vote of {votes.k} neighbours, {folder.name}", counts.tolist(), store.classes
+        )
     return Section(
         name=folder.name,
         data=", ".join(f"{part.data} ({part.split})" for part in store.manifest.parts),
@@ -121,12 +136,21 @@ def gallery(store: Store, album: Album, votes: Vote, lines: int) -> list[Line]:
         image = album.image(row)
         uri = data_uri(thumbnail(image, _THUMB)) if image is not None else ""
         right = None if truth is None or truth < 0 else int(labels[row]) == truth
-        return Shown(key=store.keys[row], label=_name(store, int(labels[row])), uri=uri, right=right, cosine=cosine)
+        return Shown(
+            key=store.keys[row],
+            label=_name(store, int(labels[row])),
+            uri=uri,
+            right=right,
+            cosine=cosine,
+        )
 
     out = []
     for i in order[:lines]:
         query, truth = int(votes.queries[i]), int(labels[votes.queries[i]])
-        near = [shown(int(r), truth, float(c)) for r, c in zip(votes.rows[i], votes.cosines[i], strict=True)]
+        near = [
+            shown(int(r), truth, float(c))
+            for r, c in zip(votes.rows[i], votes.cosines[i], strict=True)
+        ]
         found = _name(store, int(votes.found[i])) if votes.found is not None else ""
         asked = shown(query, None)
         asked.right = None if votes.found is None or truth < 0 else int(votes.found[i]) == truth
@@ -161,7 +185,9 @@ def draw_map(store: Store, album: Album, method: str, points: int) -> Map:
     )
 
 
-def _still(places: np.ndarray, labels: np.ndarray, side: int = 1000, radius: float = 3.0) -> Image.Image:
+def _still(
+    places: np.ndarray, labels: np.ndarray, side: int = 1000, radius: float = 3.0
+) -> Image.Image:
     """The points as a picture with a transparent ground, for pages without a script."""
     large, margin = 2 * side, 30
     image = Image.new("RGBA", (large, large), (128, 128, 128, 0))
@@ -169,5 +195,8 @@ def _still(places: np.ndarray, labels: np.ndarray, side: int = 1000, radius: flo
     at = places / SIDE * (large - 2 * margin) + margin
     for (x, y), label in zip(at, labels, strict=True):
         r = 2 * radius
-        draw.ellipse((x - r, large - y - r, x + r, large - y + r), fill=PALETTE[max(int(label), 0) % len(PALETTE)])
+        draw.ellipse(
+            (x - r, large - y - r, x + r, large - y + r),
+            fill=PALETTE[max(int(label), 0) % len(PALETTE)],
+        )
     return image.resize((side, side), Image.Resampling.LANCZOS)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from downstream.report.inputs import Inputs, Run
 from downstream.report.published import Published, beside
 from downstream.report.svg import Series, plot
-from downstream.results import Results
+from zoo.results import Results
 
 DENSE = 30  # classes up to which the confusion matrix is shown whole
 PAIRS = 20
@@ -61,8 +61,14 @@ def percent(value: float) -> str:
 def curves(runs: Sequence[Run]) -> list[Figure]:
     """Loss, and kNN accuracy where it was measured, of all runs by epoch."""
     figures = []
-    for title, event, key, scale in (("Loss", "epoch", "loss", 1), ("kNN top-1, %", "knn", "top1", 100)):
-        series = [Series(name=r.name, points=[(x, scale * y) for x, y in r.curve(event, key)]) for r in runs]
+    for title, event, key, scale in (
+        ("Loss", "epoch", "loss", 1),
+        ("kNN top-1, %", "knn", "top1", 100),
+    ):
+        series = [
+            Series(name=r.name, points=[(x, scale * y) for x, y in r.curve(event, key)])
+            for r in runs
+        ]
         if not any(s.points for s in series):
             continue
         epochs = sorted({x for s in series for x, _ in s.points})
@@ -87,7 +93,9 @@ def _parse(metrics: dict[str, float]) -> dict[tuple[str, str], dict[str, float]]
         if not last.startswith(("top1", "top5")):
             path, last = [*path, last], "top1"
         if path:
-            found.setdefault((path[0] if len(path) > 1 else "pretrained", path[-1]), {})[last] = value
+            found.setdefault((path[0] if len(path) > 1 else "pretrained", path[-1]), {})[last] = (
+                value
+            )
     return found
 
 
@@ -101,11 +109,15 @@ def layers(result: Results, name: str) -> Figure:
         series.append(_series(kind, [(i, scores) for i, scores in there if "top1" in scores]))
     if ("pretrained", "pixels") in found:
         level = 100 * found["pretrained", "pixels"].get("top1", math.nan)
-        series.append(Series(name="pixels", points=[(0, level), (max(len(names) - 1, 0), level)], dashed=True))
+        series.append(
+            Series(name="pixels", points=[(0, level), (max(len(names) - 1, 0), level)], dashed=True)
+        )
     rows = beside(result.task, result.data)
     for row in rows:
         if len(row.values) > 1:  # one layer alone is no line
-            points = [(i, row.values[layer]) for i, layer in enumerate(names) if layer in row.values]
+            points = [
+                (i, row.values[layer]) for i, layer in enumerate(names) if layer in row.values
+            ]
             series.append(Series(name=f"{row.what} ({row.source})", points=points, dashed=True))
     return Figure(
         title=f"Linear probes of {name} on {result.data}",
@@ -116,9 +128,13 @@ def layers(result: Results, name: str) -> Figure:
     )
 
 
-def _series(name: str, scored: Sequence[tuple[float, dict[str, float]]], metric: str = "top1") -> Series:
+def _series(
+    name: str, scored: Sequence[tuple[float, dict[str, float]]], metric: str = "top1"
+) -> Series:
     points = [(x, 100 * scores[metric]) for x, scores in scored]
-    return Series(name=name, points=points, spread=[100 * s.get(f"{metric}_std", 0.0) for _, s in scored])
+    return Series(
+        name=name, points=points, spread=[100 * s.get(f"{metric}_std", 0.0) for _, s in scored]
+    )
 
 
 def _numbers(head: str, found: dict[tuple[str, str], dict[str, float]]) -> Table:
@@ -126,7 +142,9 @@ def _numbers(head: str, found: dict[tuple[str, str], dict[str, float]]) -> Table
     rows = []
     for (kind, where), scores in found.items():
         cells = [percent(scores[m]) if m in scores else "" for m in metrics]
-        spread = [f" ± {percent(scores[f'{m}_std'])}" if f"{m}_std" in scores else "" for m in metrics]
+        spread = [
+            f" ± {percent(scores[f'{m}_std'])}" if f"{m}_std" in scores else "" for m in metrics
+        ]
         rows.append([kind, where, *(a + b for a, b in zip(cells, spread, strict=True))])
     return Table(heads=["weights", head, *(f"{m}, %" for m in metrics)], rows=rows)
 
@@ -137,10 +155,16 @@ def few_labels(result: Results, name: str) -> Figure:
     rows = beside(result.task, result.data)
     metric = "top5" if rows and any("top5" in scores for scores in found.values()) else "top1"
     parts = {part: result.split_sizes.get(part, 0) for _, part in found}
-    parts = {part: size for part, size in sorted(parts.items(), key=lambda item: item[1]) if size > 0}
+    parts = {
+        part: size for part, size in sorted(parts.items(), key=lambda item: item[1]) if size > 0
+    }
     series = []
     for kind in dict.fromkeys(kind for kind, _ in found):
-        there = [(size, found[kind, part]) for part, size in parts.items() if metric in found.get((kind, part), {})]
+        there = [
+            (size, found[kind, part])
+            for part, size in parts.items()
+            if metric in found.get((kind, part), {})
+        ]
         series.append(_series(kind, there, metric))
     for row in rows:
         points = [(parts[part], value) for part, value in row.values.items() if part in parts]
@@ -165,7 +189,9 @@ def confusions(inputs: Inputs) -> list[Confusion]:
         runs = [(name, run) for name, value in result.details.items() for run in _runs(value)]
         if runs:
             name, best = max(runs, key=lambda item: item[1].get("top1", 0.0))
-            title = f"{result.task} {name}, {inputs.model_name(result.model_sha256)} on {result.data}"
+            title = (
+                f"{result.task} {name}, {inputs.model_name(result.model_sha256)} on {result.data}"
+            )
             if (made := confusion(title, best["confusion"], _classes(result, best))) is not None:
                 out.append(made)
     return out
@@ -193,8 +219,12 @@ def confusion(title: str, table: list[list[int]], classes: Sequence[str]) -> Con
     except (TypeError, ValueError):
         return None
     count = max((max(i, j) for i, j, _ in entries), default=-1) + 1
-    names = classes if len(classes) == count else [str(i) for i in range(count)]  # a class may not have been seen
-    pairs = sorted(((names[i], names[j], n) for i, j, n in entries if i != j and n), key=lambda pair: -pair[2])
+    names = (
+        classes if len(classes) == count else [str(i) for i in range(count)]
+    )  # a class may not have been seen
+    pairs = sorted(
+        ((names[i], names[j], n) for i, j, n in entries if i != j and n), key=lambda pair: -pair[2]
+    )
     if count > DENSE:
         return Confusion(title=title, classes=names, pairs=pairs[:PAIRS])
     counts = [[0] * count for _ in range(count)]

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from downstream.results import Results, read
-from downstream.retrieval.store import MANIFEST
+from downstream.features.store import MANIFEST
 from zoo import DataError
-from zoo.weights import CONFIG, WEIGHTS, read_config, sha256
+from zoo.models.model_dir import CONFIG, WEIGHTS, read_config, sha256
+from zoo.results import Results, read
 
 METRICS, LINES = "metrics.json", "metrics.jsonl"
 
@@ -32,7 +32,11 @@ class Run:
 
     def curve(self, event: str, value: str) -> list[tuple[float, float]]:
         """(epoch, value) of the lines of one event that have it."""
-        return [(line["epoch"], line[value]) for line in self.lines if line["event"] == event and value in line]
+        return [
+            (line["epoch"], line[value])
+            for line in self.lines
+            if line["event"] == event and value in line
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,9 @@ def _add(path: Path, found: Inputs, describe: Describe | None) -> None:
         raise DataError(f"{path}: no such file or folder; a report is made of {_KINDS}")
     if path.is_file():
         if path.suffix == ".jsonl":
-            found.runs.append(Run(name=path.parent.name or path.name, lines=read_lines(path), about={}))
+            found.runs.append(
+                Run(name=path.parent.name or path.name, lines=read_lines(path), about={})
+            )
         else:
             found.results += read_results(path)
         return
@@ -90,7 +96,13 @@ def _add(path: Path, found: Inputs, describe: Describe | None) -> None:
     if (path / MANIFEST).is_file():
         found.stores.append(path)
     if (path / LINES).is_file() and not _of_detection(path):
-        found.runs.append(Run(name=path.name, lines=read_lines(path / LINES), about=describe(path) if describe else {}))
+        found.runs.append(
+            Run(
+                name=path.name,
+                lines=read_lines(path / LINES),
+                about=describe(path) if describe else {},
+            )
+        )
     if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
         config = read_config(path)
         found.models.append(Model(name=path.name, sha256=sha256(path / WEIGHTS), config=config))
@@ -126,13 +138,17 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     for number, text in enumerate(texts[:-1], 1):
         try:
             line = json.loads(text)
-            if not isinstance(line["event"], str) or not all(map(_is_number, (line["epoch"], line["step"]))):
+            if not isinstance(line["event"], str) or not all(
+                map(_is_number, (line["epoch"], line["step"]))
+            ):
                 raise TypeError("event must be a string, epoch and step numbers")
             if not all(_is_number(line[key]) for key in ("loss", "lr", "top1") if key in line):
                 raise TypeError("loss, lr and top1 must be numbers")
         except (ValueError, KeyError, TypeError) as error:
             what = f"lacks the key {error}" if isinstance(error, KeyError) else str(error)
-            raise DataError(f"{path}, line {number}: not a line of a pretraining run ({what})") from error
+            raise DataError(
+                f"{path}, line {number}: not a line of a pretraining run ({what})"
+            ) from error
         lines.append(line)
     if not lines:
         raise DataError(f"{path}: holds no complete line yet; the run has not finished an epoch")
@@ -147,9 +163,17 @@ def read_results(path: Path) -> list[Results]:
     """
     results = read(path)
     for result in results:
-        dicts = (result.metrics, result.split_sizes, result.settings, result.versions, result.details)
+        dicts = (
+            result.metrics,
+            result.split_sizes,
+            result.settings,
+            result.versions,
+            result.details,
+        )
         texts = (result.task, result.data, result.model_sha256, result.command)
-        if not all(isinstance(d, dict) for d in dicts) or not all(isinstance(t, str) for t in texts):
+        if not all(isinstance(d, dict) for d in dicts) or not all(
+            isinstance(t, str) for t in texts
+        ):
             raise DataError(
                 f"{path}: not a list of results: a value has the wrong type; run the task again with --json"
             )

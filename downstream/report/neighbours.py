@@ -45,10 +45,18 @@ def vote(store: Store, *, queries: int = QUERIES, seed: int = 0) -> Vote:
     asked = np.sort(np.random.default_rng(seed).permutation(able)[:queries])
     k = min(K, len(store) - 1)
     own = asked.tolist()
-    cosines, rows = neighbours(store, Queries(names=[""] * len(own), vectors=store.take(asked), own=own), k)
+    cosines, rows = neighbours(
+        store, Queries(names=[""] * len(own), vectors=store.take(asked), own=own), k
+    )
     found = None
     if classes := len(store.classes):
         voters = torch.from_numpy(labels.astype(np.int64))[rows]
         voters[voters < 0] = classes  # no class: a vote of its own, which does not count
         found = votes(cosines, voters, TEMPERATURE, classes + 1)[:, :-1].argmax(1).numpy()
-    return Vote(queries=asked, rows=rows[:, :SHOWN].numpy(), cosines=cosines[:, :SHOWN].numpy(), found=found, k=k)
+    return Vote(
+        queries=asked,
+        rows=rows[:, :SHOWN].numpy(),
+        cosines=cosines[:, :SHOWN].numpy(),
+        found=found,
+        k=k,
+    )

@@ -25,9 +25,16 @@ class Published:
 
 
 def _table1(task: str, values: tuple[float, ...]) -> list[Published]:
-    heads = ("parametric softmax", "non-parametric softmax", *(f"NCE, m={m}" for m in (1, 10, 512, 4096)))
+    heads = (
+        "parametric softmax",
+        "non-parametric softmax",
+        *(f"NCE, m={m}" for m in (1, 10, 512, 4096)),
+    )
     source = f"{_WU}, Table 1, {_QUOTED}"
-    return [Published(task, "cifar10", head, {"top1": v}, source) for head, v in zip(heads, values, strict=True)]
+    return [
+        Published(task, "cifar10", head, {"top1": v}, source)
+        for head, v in zip(heads, values, strict=True)
+    ]
 
 
 _R18, _R50 = "ResNet-18", "ResNet-50"
@@ -35,14 +42,38 @@ _LAYERS = ("conv1", "res2", "res3", "res4", "res5")
 PUBLISHED = (
     *_table1("knn", (63.0, 80.8, 42.5, 63.4, 78.4, 80.4)),
     *_table1("linear", (60.3, 75.4, 44.3, 60.2, 64.3, 70.2)),
-    Published("knn", "cifar10", f"MoCo, asymmetric loss, {_R18}, 200 epochs", {"top1": 82.6}, "MoCo CIFAR-10 notebook"),
-    Published("knn", "cifar10", f"MoCo, symmetric loss, {_R18}, 200 epochs", {"top1": 85.3}, "MoCo CIFAR-10 notebook"),
+    Published(
+        "knn",
+        "cifar10",
+        f"MoCo, asymmetric loss, {_R18}, 200 epochs",
+        {"top1": 82.6},
+        "MoCo CIFAR-10 notebook",
+    ),
+    Published(
+        "knn",
+        "cifar10",
+        f"MoCo, symmetric loss, {_R18}, 200 epochs",
+        {"top1": 85.3},
+        "MoCo CIFAR-10 notebook",
+    ),
     Published("knn", "cifar10", f"MoCo, {_R18}, 200 epochs", {"top1": 83.8}, "lightly benchmarks"),
-    Published("knn", "cifar10", f"SimCLR, {_R18}, 200 epochs", {"top1": 84.7}, "lightly benchmarks"),
-    Published("knn", "imagenet", f"NPID, {_R18}", {"top1": 41.0}, f"{_WU}, Table 2; authors' repository"),
-    Published("knn", "imagenet", f"NPID, {_R50}, released weights", {"top1": 46.8}, "authors' repository"),
+    Published(
+        "knn", "cifar10", f"SimCLR, {_R18}, 200 epochs", {"top1": 84.7}, "lightly benchmarks"
+    ),
+    Published(
+        "knn", "imagenet", f"NPID, {_R18}", {"top1": 41.0}, f"{_WU}, Table 2; authors' repository"
+    ),
+    Published(
+        "knn", "imagenet", f"NPID, {_R50}, released weights", {"top1": 46.8}, "authors' repository"
+    ),
     Published("linear", "imagenet", f"NPID, {_R50}", {"res5": 54.0}, f"{_WU}, Table 2, {_QUOTED}"),
-    Published("linear", "imagenet", f"NPID, 65 536 negatives, {_R50}", {"res5": 58.5}, "authors' repository"),
+    Published(
+        "linear",
+        "imagenet",
+        f"NPID, 65 536 negatives, {_R50}",
+        {"res5": 58.5},
+        "authors' repository",
+    ),
     Published("linear", "imagenet", f"NPID, {_R50}", {"res5": 52.73}, "VISSL model zoo"),
     Published("linear", "imagenet", f"NPID++, {_R50}", {"res5": 56.68}, "VISSL model zoo"),
     Published("linear", "imagenet", f"NPID, {_R50}", {"res5": 58.3}, "mmselfsup model zoo"),
@@ -54,10 +85,24 @@ PUBLISHED = (
         dict(zip(_LAYERS, (20.53, 34.03, 40.48, 47.13, 47.73), strict=True)),
         "OpenSelfSup model zoo",
     ),
-    Published("finetune", "imagenet", f"NPID, {_R50}, top-5", {"1%": 39.2, "10%": 77.4}, f"{_WU}, {_QUOTED}"),
-    Published("finetune", "imagenet", f"NPID, {_R50}, top-5", {"1%": 54.37, "10%": 81.39}, "OpenSelfSup model zoo"),
+    Published(
+        "finetune",
+        "imagenet",
+        f"NPID, {_R50}, top-5",
+        {"1%": 39.2, "10%": 77.4},
+        f"{_WU}, {_QUOTED}",
+    ),
+    Published(
+        "finetune",
+        "imagenet",
+        f"NPID, {_R50}, top-5",
+        {"1%": 54.37, "10%": 81.39},
+        "OpenSelfSup model zoo",
+    ),
     *(
-        Published("detect", "voc0712", f"{what}, {_R50}-C4", {"AP50": a, **more}, "OpenSelfSup model zoo")
+        Published(
+            "detect", "voc0712", f"{what}, {_R50}-C4", {"AP50": a, **more}, "OpenSelfSup model zoo"
+        )
         for what, a, more in (
             ("NPID", 80.03, {"AP": 54.11, "AP75": 59.50}),
             ("random weights", 59.02, {}),

@@ -74,17 +74,25 @@ def plot(
     spread = max((s for one in series for s in one.spread), default=0.0)
     xs, ys = [x for x, _ in finite], [y for _, y in finite]
     y_ticks = ticks(min(ys) - spread, max(ys) + spread)
-    marks = list(x_names) or [(x, _number(x)) for x in ticks(min(xs), max(xs), 6) if min(xs) <= x <= max(xs)]
+    marks = list(x_names) or [
+        (x, _number(x)) for x in ticks(min(xs), max(xs), 6) if min(xs) <= x <= max(xs)
+    ]
     axes = _Axes((min(xs), max(xs)), (y_ticks[0], y_ticks[-1]), log_x)
     parts = [_grid(axes, y_ticks, marks, x_label, y_label)]
     parts += [_line(axes, s, i % COLOURS) for i, s in enumerate(series)]
     label = f"{y_label} by {x_label}: {', '.join(s.name for s in series)}"
-    head = Markup('<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, HEIGHT, label)
+    head = Markup('<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
+        WIDTH, HEIGHT, label
+    )
     return head + Markup("").join(parts) + Markup("</svg>")
 
 
 def _grid(
-    axes: _Axes, y_ticks: Sequence[float], marks: Sequence[tuple[float, str]], x_label: str, y_label: str
+    axes: _Axes,
+    y_ticks: Sequence[float],
+    marks: Sequence[tuple[float, str]],
+    x_label: str,
+    y_label: str,
 ) -> Markup:
     parts = []
     left = _LEFT
@@ -92,17 +100,23 @@ def _grid(
         _, at = axes.at(0 if not axes.log_x else 1, y)
         parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(left, at, WIDTH - _RIGHT))
         parts.append(
-            Markup('<text x="{}" y="{}" class="end">{}</text>').format(left - 6, at + 4, _number(round(y, 10)))
+            Markup('<text x="{}" y="{}" class="end">{}</text>').format(
+                left - 6, at + 4, _number(round(y, 10))
+            )
         )
     foot = HEIGHT - _BOTTOM
     for x, name in marks:
         at, _ = axes.at(x, axes.y[0])
         anchor = "end" if len(marks) > 1 and at > WIDTH - _RIGHT - 8 else "mid"
         parts.append(Markup('<path class="axis" d="M{} {}v4"/>').format(at, foot))
-        parts.append(Markup('<text x="{}" y="{}" class="{}">{}</text>').format(at, foot + 16, anchor, name))
+        parts.append(
+            Markup('<text x="{}" y="{}" class="{}">{}</text>').format(at, foot + 16, anchor, name)
+        )
     parts.append(Markup('<path class="axis" d="M{} {}H{}"/>').format(left, foot, WIDTH - _RIGHT))
     middle = (_LEFT + WIDTH - _RIGHT) / 2
-    parts.append(Markup('<text x="{}" y="{}" class="mid">{}</text>').format(middle, HEIGHT - 5, x_label))
+    parts.append(
+        Markup('<text x="{}" y="{}" class="mid">{}</text>').format(middle, HEIGHT - 5, x_label)
+    )
     turned = '<text transform="translate(11 {}) rotate(-90)" class="mid">{}</text>'
     parts.append(Markup(turned).format((_TOP + foot) / 2, y_label))
     return Markup("").join(parts)
@@ -115,7 +129,10 @@ def _line(axes: _Axes, series: Series, colour: int) -> Markup:
             continue
         points.append((*axes.at(x, y), x, y))
         if i < len(series.spread) and series.spread[i]:
-            (at, low), (_, high) = axes.at(x, y - series.spread[i]), axes.at(x, y + series.spread[i])
+            (at, low), (_, high) = (
+                axes.at(x, y - series.spread[i]),
+                axes.at(x, y + series.spread[i]),
+            )
             bars.append(Markup("M{0} {1}V{2}M{3} {1}h8M{3} {2}h8").format(at, low, high, at - 4))
     path = "M" + "L".join(f"{a} {b}" for a, b, _, _ in points)
     dashed = " dashed" if series.dashed else ""

@@ -5,15 +5,17 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from downstream.features import Progress
-from downstream.retrieval.store import Store
+from downstream.features.extract import Progress
+from downstream.features.store import Store
 from zoo import SettingsError
 
 _BLOCK = 4096  # 64 MiB of cosines
 _EDGES = 1 << 20  # pairs that are kept before they are joined to groups
 
 
-def duplicates(store: Store, threshold: float = 0.98, progress: Progress | None = None) -> list[list[int]]:
+def duplicates(
+    store: Store, threshold: float = 0.98, progress: Progress | None = None
+) -> list[list[int]]:
     """Groups of images that are alike: each is joined to another of its group by a cosine of at least the threshold.
 
     Takes N²/2 products of D, without an index: exact.
@@ -26,7 +28,9 @@ def duplicates(store: Store, threshold: float = 0.98, progress: Progress | None 
         Groups of two or more row numbers, the largest first.
     """
     if not 0 < threshold <= 1:
-        raise SettingsError(f"the threshold of duplicates is a cosine above 0 and at most 1, got {threshold}")
+        raise SettingsError(
+            f"the threshold of duplicates is a cosine above 0 and at most 1, got {threshold}"
+        )
     group = np.arange(len(store))
     waiting: list[np.ndarray] = []
     for pairs in _pairs(store, threshold, progress):
@@ -37,7 +41,9 @@ def duplicates(store: Store, threshold: float = 0.98, progress: Progress | None 
     group = _joined(group, waiting)
     order = np.argsort(group, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-    return sorted((rows.tolist() for rows in groups if len(rows) > 1), key=lambda rows: (-len(rows), rows[0]))
+    return sorted(
+        (rows.tolist() for rows in groups if len(rows) > 1), key=lambda rows: (-len(rows), rows[0])
+    )
 
 
 def _pairs(store: Store, threshold: float, progress: Progress | None) -> Iterator[np.ndarray]:
@@ -46,7 +52,9 @@ def _pairs(store: Store, threshold: float, progress: Progress | None) -> Iterato
     for i, block in enumerate(blocks):
         rows = block.float()
         for j in range(i, len(blocks)):
-            alike = rows @ blocks[j].float().T >= threshold - 1e-6  # of equal vectors the fp32 product may fall short
+            alike = (
+                rows @ blocks[j].float().T >= threshold - 1e-6
+            )  # of equal vectors the fp32 product may fall short
             if i == j:
                 alike = alike.triu_(1)
             if alike.any():

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 import zoo
-from downstream.features import Progress, batches
-from downstream.retrieval.store import DTYPES, Manifest, Part, Store
-from downstream.retrieval.writer import Writer, writing
+from downstream.features.extract import Progress, batches
+from downstream.features.store import DTYPES, Manifest, Part, Store
+from downstream.features.store_writer import Writer, writing
 from zoo import Backbone, DataError, SettingsError
-from zoo.sources import Source, open_source, place
-from zoo.weights import WEIGHTS, sha256
+from zoo.data.sources import Source, open_source, place
+from zoo.models.model_dir import WEIGHTS, sha256
 
 _BLOCK = 16384  # rows: what a crash may cost
 
@@ -39,7 +39,13 @@ class Settings:
     skip_bad: bool = False
 
 
-def embed(model: str | Path, data: str, out: str | Path, settings: Settings, progress: Progress | None = None) -> Store:
+def embed(
+    model: str | Path,
+    data: str,
+    out: str | Path,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> Store:
     """Embed the images that the store does not have yet.
 
     Args:
@@ -61,8 +67,12 @@ def embed(model: str | Path, data: str, out: str | Path, settings: Settings, pro
     fresh = Manifest(
         model=str(Path(folder).resolve()) if Path(str(model)).exists() else str(model),
         model_sha256=sha256(folder / WEIGHTS),
-        input={**asdict(backbone.input), "mean": list(backbone.input.mean), "std": list(backbone.input.std)},
-        dim=backbone.dim,
+        input={
+            **asdict(backbone.input),
+            "mean": list(backbone.input.mean),
+            "std": list(backbone.input.std),
+        },
+        dim=backbone.embed_dim,
         dtype=settings.dtype,
     )
     with writing(out, fresh) as writer:
@@ -93,7 +103,9 @@ def fill(
     """
     block: list[tuple[np.ndarray, np.ndarray, Tensor]] = []
     start = 0
-    images_of = partial(batches, batch=settings.batch, device=settings.device, workers=settings.workers)
+    images_of = partial(
+        batches, batch=settings.batch, device=settings.device, workers=settings.workers
+    )
     model = model.to(settings.device)
     for images, good in images_of(model, source, index=index):
         at = np.arange(start, start + len(good))
@@ -110,7 +122,9 @@ def fill(
     writer.save()
 
 
-def _commit(writer: Writer, source: Source, block: Sequence[tuple[np.ndarray, np.ndarray, Tensor]]) -> None:
+def _commit(
+    writer: Writer, source: Source, block: Sequence[tuple[np.ndarray, np.ndarray, Tensor]]
+) -> None:
     index, stamps = (np.concatenate([part[i] for part in block]) for i in (0, 1))
     if not len(index):
         return
@@ -134,7 +148,9 @@ def begin(writer: Writer, source: Source) -> tuple[np.ndarray, np.ndarray]:
     for i in range(len(source)):
         key, stamp = source.key(i), _stamp(source, i)
         known = there.pop(key, None)
-        if known is None and (key, stamp) not in bad:  # a bad image that was replaced is tried again
+        if (
+            known is None and (key, stamp) not in bad
+        ):  # a bad image that was replaced is tried again
             todo.append((i, stamp))
         elif known is not None and known != stamp:
             changed.append(key)
@@ -149,7 +165,9 @@ def begin(writer: Writer, source: Source) -> tuple[np.ndarray, np.ndarray]:
     if last is not None and (last.data, last.split) == (data, source.split):
         last.digest = source.digest
     elif todo:
-        manifest.parts.append(Part(data=data, split=source.split, digest=source.digest, first=manifest.count))
+        manifest.parts.append(
+            Part(data=data, split=source.split, digest=source.digest, first=manifest.count)
+        )
     writer.save()
     index, stamps = np.array(todo, np.int64).reshape(-1, 2).T
     return index, stamps

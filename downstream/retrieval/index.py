@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from downstream.features import Progress
+from downstream.features.extract import Progress
+from downstream.features.store import Store
 from downstream.nearest import nearest
 from downstream.retrieval.search import rerank
-from downstream.retrieval.store import Store
 from zoo import DataError, SettingsError
-from zoo.files import new_folder
-from zoo.registry import Registry
-from zoo.weights import sha256
+from zoo.models.model_dir import sha256
+from zoo.utils.files import new_folder
+from zoo.utils.registry import Registry
 
 INDEX, ABOUT = "index.faiss", "index.json"
 AT = 10  # neighbours that recall counts
@@ -51,7 +51,9 @@ class Kind:
 
 def _lists(count: int) -> int:
     """4√N lists as faiss's guidelines have it, a power of two, and 39 training rows for each."""
-    return 1 << max(0, min(int(math.log2(4 * math.sqrt(count))), int(math.log2(min(count, _SAMPLE) / 39))))
+    return 1 << max(
+        0, min(int(math.log2(4 * math.sqrt(count))), int(math.log2(min(count, _SAMPLE) / 39)))
+    )
 
 
 def _bits(dim: int, count: int) -> str:
@@ -71,7 +73,9 @@ KINDS.register("ivf")(
     )
 )
 KINDS.register("hnsw")(
-    Kind(factory=lambda dim, count: "HNSW16_SQ8", candidates=(20, 50, 100), probes=(32, 64, 128, 256))
+    Kind(
+        factory=lambda dim, count: "HNSW16_SQ8", candidates=(20, 50, 100), probes=(32, 64, 128, 256)
+    )
 )
 
 
@@ -125,7 +129,9 @@ class Index:
     def __init__(self, index: Any, about: About) -> None:
         self.faiss, self.about = index, about
 
-    def candidates(self, queries: Tensor, count: int | None = None, top: int = AT) -> tuple[Tensor, Tensor]:
+    def candidates(
+        self, queries: Tensor, count: int | None = None, top: int = AT
+    ) -> tuple[Tensor, Tensor]:
         """Guess the nearest rows.
 
         Args:
@@ -137,16 +143,24 @@ class Index:
             Q×C scores (larger is nearer; for bits the negative distance) and row numbers, −1 where fewer were found.
         """
         if count is None:
-            count = self.about.candidates if top <= AT else max(self.about.candidates, _PER_NEIGHBOUR * top)
+            count = (
+                self.about.candidates
+                if top <= AT
+                else max(self.about.candidates, _PER_NEIGHBOUR * top)
+            )
         count = min(max(count, top), self.about.rows)
         return _propose(self.faiss, self.about.kind, queries, count, self.about.probes)
 
 
-def _propose(index: Any, kind: str, queries: Tensor, count: int, probes: int) -> tuple[Tensor, Tensor]:
+def _propose(
+    index: Any, kind: str, queries: Tensor, count: int, probes: int
+) -> tuple[Tensor, Tensor]:
     if probes:
         _set_probes(index, max(probes, count) if kind == "hnsw" else probes)
     scores, rows = index.search(queries.float().contiguous().numpy(), count)
-    return torch.from_numpy(-scores if KINDS[kind].metric == "bits" else scores), torch.from_numpy(rows)
+    return torch.from_numpy(-scores if KINDS[kind].metric == "bits" else scores), torch.from_numpy(
+        rows
+    )
 
 
 def _set_probes(index: Any, probes: int) -> None:
@@ -156,7 +170,9 @@ def _set_probes(index: Any, probes: int) -> None:
         index.nprobe = probes
 
 
-def build_index(store: Store, kind: str, *, seed: int = 0, progress: Progress | None = None) -> About:
+def build_index(
+    store: Store, kind: str, *, seed: int = 0, progress: Progress | None = None
+) -> About:
     """Build an index, measure it and save it beside the rows, in one step.
 
     Args:
@@ -176,12 +192,18 @@ def build_index(store: Store, kind: str, *, seed: int = 0, progress: Progress | 
             f"{store.folder}: {len(store)} rows; an index needs {FEWEST}, and below that exact search takes no time"
         )
     if kind == "ivf" and store.dim % 2:
-        raise SettingsError(f"{store.folder}: an ivf index needs an even number of dimensions, got {store.dim}")
+        raise SettingsError(
+            f"{store.folder}: an ivf index needs an even number of dimensions, got {store.dim}"
+        )
     random = np.random.default_rng(seed)
     spec = how.factory(store.dim, len(store))
-    index = faiss.index_factory(store.dim, spec, faiss.METRIC_INNER_PRODUCT if how.metric == "ip" else faiss.METRIC_L2)
+    index = faiss.index_factory(
+        store.dim, spec, faiss.METRIC_INNER_PRODUCT if how.metric == "ip" else faiss.METRIC_L2
+    )
     if not index.is_trained:
-        index.train(store.take(random.choice(len(store), min(len(store), _SAMPLE), replace=False)).numpy())
+        index.train(
+            store.take(random.choice(len(store), min(len(store), _SAMPLE), replace=False)).numpy()
+        )
     for start in range(0, len(store), _BLOCK):
         index.add(store.vectors[start : start + _BLOCK].float().numpy())
         if progress is not None:
@@ -213,7 +235,10 @@ def _measure(store: Store, index: Any, kind: str, random: np.random.Generator) -
     best: dict[str, Any] = {}
     for probes, count in _settings(KINDS[kind], len(store)):
         rows = _without(_propose(index, kind, queries, count + 1, probes)[1], own)
-        after, before = recall(rerank(store, queries, rows, AT)[1], truth), recall(rows[:, :AT], truth)
+        after, before = (
+            recall(rerank(store, queries, rows, AT)[1], truth),
+            recall(rows[:, :AT], truth),
+        )
         if not best or after > best["recall"] + 1e-3:
             best = {
                 "probes": probes,
@@ -270,7 +295,9 @@ def open_index(store: Store, kind: str) -> Index:
             f"{folder}: no such index (there is {there}); `npid index {store.folder} --kind {kind}` builds it"
         ) from error
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{folder / ABOUT}: cannot be read ({error}); build the index again") from error
+        raise DataError(
+            f"{folder / ABOUT}: cannot be read ({error}); build the index again"
+        ) from error
     again = f"build it again: npid index {store.folder} --kind {kind}"
     if about.model_sha256 != store.manifest.model_sha256:
         raise DataError(
@@ -278,7 +305,9 @@ def open_index(store: Store, kind: str) -> Index:
             f"{store.manifest.model_sha256[:12]}…); {again}"
         )
     if about.digest != store.digest:
-        raise DataError(f"{folder}: built from other rows ({about.rows:,} then, {len(store):,} now); {again}")
+        raise DataError(
+            f"{folder}: built from other rows ({about.rows:,} then, {len(store):,} now); {again}"
+        )
     path, faiss = folder / INDEX, _faiss()
     if not path.is_file() or sha256(path) != about.sha256:
         raise DataError(f"{path}: missing or altered since it was built; {again}")

@@ -2,9 +2,9 @@
 
 from PIL import Image
 
-from downstream.retrieval.store import Store
+from downstream.features.store import Store
 from zoo import DataError
-from zoo.sources import Source, open_source
+from zoo.data.sources import Source, open_source
 
 
 class Pictures:

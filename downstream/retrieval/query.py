@@ -11,14 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 import zoo
-from downstream.features import embeddings
+from downstream.features.extract import embeddings
+from downstream.features.store import Store
 from downstream.retrieval.pictures import Pictures
 from downstream.retrieval.search import Candidates, search
-from downstream.retrieval.store import Store
 from zoo import Backbone, DataError, ModelError
-from zoo.images import read
-from zoo.sources import Source, open_source
-from zoo.weights import WEIGHTS, sha256
+from zoo.data.images import read
+from zoo.data.sources import Source, open_source
+from zoo.models.model_dir import WEIGHTS, sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,9 @@ def model_of(store: Store, model: str | Path | None = None) -> Backbone:
     where = str(model or store.manifest.model)
     folder = zoo.locate(where)
     if not (folder / WEIGHTS).is_file():
-        raise ModelError(f"{where}: the model of {store.folder} is not there; say where it is with --model")
+        raise ModelError(
+            f"{where}: the model of {store.folder} is not there; say where it is with --model"
+        )
     found = sha256(folder / WEIGHTS)
     if found != store.manifest.model_sha256:
         raise ModelError(
@@ -65,7 +67,9 @@ def model_of(store: Store, model: str | Path | None = None) -> Backbone:
     return zoo.load(folder)
 
 
-def queries_of(store: Store, query: str, *, model: str | None = None, device: str = "cpu", workers: int = 0) -> Queries:
+def queries_of(
+    store: Store, query: str, *, model: str | None = None, device: str = "cpu", workers: int = 0
+) -> Queries:
     """
     Raises:
         DataError: if ``query`` is no image, no folder of images and no key of the store.
@@ -78,11 +82,19 @@ def queries_of(store: Store, query: str, *, model: str | None = None, device: st
         names = [source.key(i) for i in range(len(source))]
         return Queries(names=names, vectors=vectors, own=[-1] * len(names), source=source)
     if path.is_file():
-        return Queries(names=[query], vectors=embed_image(model_of(store, model), read(path), device), own=[-1])
+        return Queries(
+            names=[query], vectors=embed_image(model_of(store, model), read(path), device), own=[-1]
+        )
     row = store.keys.find(query)
     if row is None:
         close = difflib.get_close_matches(query, itertools.islice(store.keys, 20_000), n=1)
-        hint = f" (did you mean {close[0]}?)" if close else f", such as {store.keys[0]}" if len(store) else ""
+        hint = (
+            f" (did you mean {close[0]}?)"
+            if close
+            else f", such as {store.keys[0]}"
+            if len(store)
+            else ""
+        )
         raise DataError(f"{query}: no image file, no folder and no key of {store.folder}{hint}")
     return Queries(names=[query], vectors=store.take(np.array([row])), own=[row])
 
@@ -94,7 +106,12 @@ def embed_image(model: Backbone, image: Image.Image, device: str = "cpu") -> Ten
 
 
 def neighbours(
-    store: Store, queries: Queries, top: int, *, index: Candidates | None = None, candidates: int | None = None
+    store: Store,
+    queries: Queries,
+    top: int,
+    *,
+    index: Candidates | None = None,
+    candidates: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """:func:`search` without the queries themselves: Q×top scores and rows.
 

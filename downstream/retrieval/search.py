@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from downstream.features.store import Store
 from downstream.nearest import nearest
-from downstream.retrieval.store import Store
 from zoo import SettingsError
 
 _TAKEN = 1 << 16  # rows in memory at a time while re-ranking
@@ -48,9 +48,13 @@ def search(
         SettingsError: if ``top`` is not within 1 and the number of rows, or the queries are not D wide.
     """
     if queries.ndim != 2 or queries.shape[1] != store.dim:
-        raise SettingsError(f"queries must be Q×{store.dim} like the rows of {store.folder}, got {list(queries.shape)}")
+        raise SettingsError(
+            f"queries must be Q×{store.dim} like the rows of {store.folder}, got {list(queries.shape)}"
+        )
     if not 1 <= top <= len(store):
-        raise SettingsError(f"top must lie between 1 and the {len(store)} images of {store.folder}, got {top}")
+        raise SettingsError(
+            f"top must lie between 1 and the {len(store)} images of {store.folder}, got {top}"
+        )
     if index is None:
         return nearest(store.vectors, queries, top)
     scores, rows = index.candidates(queries, candidates, top)

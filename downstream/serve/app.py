@@ -22,7 +22,7 @@ from downstream.report.pictures import data_uri, thumbnail
 from downstream.serve.engine import TEMPERATURE, Answer, Engine
 from downstream.serve.guard import Guard
 from zoo import DataError
-from zoo.images import read
+from zoo.data.images import read
 
 UPLOAD = 20 << 20  # bytes
 _THUMB, _OFFERED = 96, 24
@@ -31,7 +31,9 @@ _THUMB, _OFFERED = 96, 24
 @cache
 def _template() -> Any:
     loader = PackageLoader("downstream.serve", "assets")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
     return environment.get_template("serve.html.j2")
 
 
@@ -54,7 +56,13 @@ def create_app(engine: Engine, *, hosts: Iterable[str] = (), limit: int = UPLOAD
         some = [(row, engine.store.keys[row], engine.label(row)) for row in offered]
         count, name = len(engine), engine.store.folder.name
         text = _template().render(
-            answer=answer, some=some, count=count, name=name, limit=limit, temperature=TEMPERATURE, **given
+            answer=answer,
+            some=some,
+            count=count,
+            name=name,
+            limit=limit,
+            temperature=TEMPERATURE,
+            **given,
         )
         return Response(text, status, media_type="text/html")
 
@@ -67,7 +75,11 @@ def create_app(engine: Engine, *, hosts: Iterable[str] = (), limit: int = UPLOAD
         if (text := request.query_params.get("row")) is None:
             return page()
         row = row_of(text)
-        return page(engine.ask_row(row), query=f"image/{row}", asked=f"{engine.label(row)} {engine.store.keys[row]}")
+        return page(
+            engine.ask_row(row),
+            query=f"image/{row}",
+            asked=f"{engine.label(row)} {engine.store.keys[row]}",
+        )
 
     def ask(content: bytes) -> Response:
         try:
@@ -81,7 +93,9 @@ def create_app(engine: Engine, *, hosts: Iterable[str] = (), limit: int = UPLOAD
             file = form.get("image")
             content = await file.read() if file is not None and not isinstance(file, str) else b""
         if not content:
-            return await run_in_threadpool(page, status=400, fault="No image came along; choose a file first.")
+            return await run_in_threadpool(
+                page, status=400, fault="No image came along; choose a file first."
+            )
         return await run_in_threadpool(ask, content)
 
     def image(request: Request) -> Response:
@@ -89,11 +103,18 @@ def create_app(engine: Engine, *, hosts: Iterable[str] = (), limit: int = UPLOAD
             picture = engine.picture(row_of(request.path_params["row"]))
         except DataError as error:
             raise HTTPException(404) from error
-        return Response(_webp(picture), media_type="image/webp", headers={"cache-control": "private, max-age=3600"})
+        return Response(
+            _webp(picture),
+            media_type="image/webp",
+            headers={"cache-control": "private, max-age=3600"},
+        )
 
     async def told(_: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        faults = {413: f"The file is larger than {limit / 1e6:g} MB.", 404: "There is no such image here."}
+        faults = {
+            413: f"The file is larger than {limit / 1e6:g} MB.",
+            404: "There is no such image here.",
+        }
         return await run_in_threadpool(
             page, status=status, fault=faults.get(status, "That request cannot be answered.")
         )
@@ -108,7 +129,9 @@ def create_app(engine: Engine, *, hosts: Iterable[str] = (), limit: int = UPLOAD
         Route("/serve.css", fixed(asset("report.css") + _own("serve.css"), "text/css")),
         Route("/serve.js", fixed(_own("serve.js"), "text/javascript")),
     ]
-    guard = Middleware(Guard, hosts=list(hosts), limit=limit + 4096)  # 4096: the form around the file
+    guard = Middleware(
+        Guard, hosts=list(hosts), limit=limit + 4096
+    )  # 4096: the form around the file
     return Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: told})
 
 

@@ -109,12 +109,19 @@ class Engine:
         if count < 1:
             return Answer(near=[], votes=[], k=0, embed_ms=embed_ms, search_ms=0.0)
         queries = Queries(names=[""], vectors=query, own=[own])
-        cosines, rows = (found[0] for found in neighbours(self.store, queries, count, index=self.index))
+        cosines, rows = (
+            found[0] for found in neighbours(self.store, queries, count, index=self.index)
+        )
         cosines, rows = cosines[rows >= 0], rows[rows >= 0]  # an index may find fewer
         shares = self._vote(cosines[:K], rows[:K])
         search_ms = 1000 * (time.perf_counter() - began)
-        near = [self._near(int(r), float(c)) for r, c in zip(rows[: self.top], cosines[: self.top], strict=True)]
-        return Answer(near=near, votes=shares, k=len(rows[:K]), embed_ms=embed_ms, search_ms=search_ms)
+        near = [
+            self._near(int(r), float(c))
+            for r, c in zip(rows[: self.top], cosines[: self.top], strict=True)
+        ]
+        return Answer(
+            near=near, votes=shares, k=len(rows[:K]), embed_ms=embed_ms, search_ms=search_ms
+        )
 
     def _vote(self, cosines: Tensor, rows: Tensor) -> list[tuple[str, float]]:
         classes = self.store.classes
@@ -124,7 +131,11 @@ class Engine:
         labels[labels < 0] = len(classes)  # no class: a vote of its own, which does not count
         sums = votes(cosines[None], labels[None], TEMPERATURE, len(classes) + 1)[0, :-1]
         shares, best = (sums / sums.sum().clamp(min=1e-12)).topk(min(CLASSES, len(classes)))
-        return [(classes[c], share) for c, share in zip(best.tolist(), shares.tolist(), strict=True) if share > 0]
+        return [
+            (classes[c], share)
+            for c, share in zip(best.tolist(), shares.tolist(), strict=True)
+            if share > 0
+        ]
 
     def _near(self, row: int, cosine: float) -> Near:
         return Near(row=row, key=self.store.keys[row], label=self.label(row), cosine=cosine)

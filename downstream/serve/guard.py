@@ -56,7 +56,9 @@ class Guard:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self.knows(host) or (origin is not None and urlsplit(origin).netloc != host):
-            answer = PlainTextResponse("This page answers only to its own address; see npid serve --host.\n", 403)
+            answer = PlainTextResponse(
+                "This page answers only to its own address; see npid serve --host.\n", 403
+            )
             await answer(scope, receive, send)
             return
         got = 0

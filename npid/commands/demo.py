@@ -12,9 +12,15 @@ _NEXT = f"""Next, on your own images (photos/train/CLASS/…, photos/test/CLASS/
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results and picture go.")] = Path("npid-demo"),
-    seeds: Annotated[int, typer.Option(min=2, help="Runs per number of labels, each with images of its own.")] = 3,
-    steps: Annotated[int | None, typer.Option(min=1, help="Per run; fewer are faster and worse.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results and picture go.")] = Path(
+        "npid-demo"
+    ),
+    seeds: Annotated[
+        int, typer.Option(min=2, help="Runs per number of labels, each with images of its own.")
+    ] = 3,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Per run; fewer are faster and worse.")
+    ] = None,
 ) -> None:
     """Adapt the bundled backbone to scikit-learn's handwritten digits with 1, 5 and 10 labels per class, beside the
     same network from scratch; about a minute on a CPU, without a network."""
@@ -26,11 +32,13 @@ def demo(
     from downstream import finetune as task
     from npid import curves
     from npid.console import counter, table
-    from zoo.files import new_folder
-    from zoo.sources import open_source
+    from zoo.data.sources import open_source
+    from zoo.utils.files import new_folder
 
     began = time.monotonic()
-    torch.set_num_threads(1)  # enough for batches of ten small images, and on a busy machine more wait for each other
+    torch.set_num_threads(
+        1
+    )  # enough for batches of ten small images, and on a busy machine more wait for each other
     settings = replace(task.PRESETS["few"], seeds=seeds)
     if steps is not None:
         settings = replace(settings, epochs=1, least_steps=steps)
@@ -47,12 +55,17 @@ def demo(
     for part in settings.labels:
         typer.echo(_verdict(results, part))
     where = f"picture {out / 'demo.png'}" if drawn else "no picture (pip install 'npid-zoo[viz]')"
-    typer.echo(f"results {out / 'metrics.json'}, {where}; {time.monotonic() - began:.0f} seconds\n\n{_NEXT}")
+    typer.echo(
+        f"results {out / 'metrics.json'}, {where}; {time.monotonic() - began:.0f} seconds\n\n{_NEXT}"
+    )
 
 
 def _is_demo(out: Path) -> bool:
     """Whether the folder holds an earlier demo and nothing else, which may be replaced."""
-    return (out / "metrics.json").exists() and {p.name for p in out.iterdir()} <= {"metrics.json", "demo.png"}
+    return (out / "metrics.json").exists() and {p.name for p in out.iterdir()} <= {
+        "metrics.json",
+        "demo.png",
+    }
 
 
 def _verdict(results: Any, part: str) -> str:
@@ -69,9 +82,9 @@ def _draw(path: Path, results: Any) -> bool:
     import torch
 
     import zoo
-    from downstream.features import embeddings
+    from downstream.features.extract import embeddings
     from npid import curves
-    from zoo.sources import open_source
+    from zoo.data.sources import open_source
 
     try:
         figure = curves.new_figure("the picture", figsize=(10, 4.2))
@@ -82,7 +95,8 @@ def _draw(path: Path, results: Any) -> bool:
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.15))
     curves.draw(left.subplots(), results)
     right.suptitle(
-        "Test digits (left), and the nearest training digits\nbefore any adaptation; red: another digit", fontsize=9
+        "Test digits (left), and the nearest training digits\nbefore any adaptation; red: another digit",
+        fontsize=9,
     )
     count, near = 5, 7
     panels = right.subplots(count, near + 1)
@@ -90,7 +104,9 @@ def _draw(path: Path, results: Any) -> bool:
     for i, line in enumerate(panels):
         query = i * (len(test) // count)
         nearest = torch.mv(rows, queries[query]).topk(near).indices.tolist()
-        for axis, (source, index) in zip(line, [(test, query), *((train, j) for j in nearest)], strict=True):
+        for axis, (source, index) in zip(
+            line, [(test, query), *((train, j) for j in nearest)], strict=True
+        ):
             axis.imshow(source.image(index))
             wrong = source.labels[index] != test.labels[query]  # type: ignore[index]
             axis.set(xticks=[], yticks=[])

@@ -8,17 +8,32 @@ from npid.options import Device, Json, Model, Workers
 
 def detect(
     model: Model,
-    data: Annotated[str, typer.Argument(metavar="VOC_ROOT", help="A VOC folder, a devkit, or one with COCO JSON.")],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="VOC_ROOT", help="A VOC folder, a devkit, or one with COCO JSON."),
+    ],
     options: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY VALUE]...", help="detectron2's settings: SOLVER.MAX_ITER 500.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY VALUE]...", help="detectron2's settings: SOLVER.MAX_ITER 500."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder.")] = Path("detect"),
     config_file: Annotated[
-        str | None, typer.Option("--config-file", metavar="YAML", help="A file, or the name of a shipped config.")
+        str | None,
+        typer.Option(
+            "--config-file", metavar="YAML", help="A file, or the name of a shipped config."
+        ),
     ] = None,
-    scratch: Annotated[bool, typer.Option("--scratch", help="Random weights, for comparison.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, or begin it.")] = False,
-    eval_only: Annotated[bool, typer.Option("--eval-only", help="Score the run's newest checkpoint.")] = False,
+    scratch: Annotated[
+        bool, typer.Option("--scratch", help="Random weights, for comparison.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, or begin it.")
+    ] = False,
+    eval_only: Annotated[
+        bool, typer.Option("--eval-only", help="Score the run's newest checkpoint.")
+    ] = False,
     pictures: Annotated[int, typer.Option(min=0, help="How many test images to draw.")] = 8,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
     device: Device = "auto",

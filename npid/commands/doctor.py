@@ -46,7 +46,11 @@ def _owners() -> tuple[list[tuple[str, str]], bool]:
         fine = own in (["npid-zoo"], [])  # an editable install may list none
         well &= fine and spec is not None
         rows.append(
-            (f"package {name}", f"{place} ({', '.join(own) or 'npid-zoo, in place'})" + ("" if fine else "  ← CLASH"))
+            (
+                f"package {name}",
+                f"{place} ({', '.join(own) or 'npid-zoo, in place'})"
+                + ("" if fine else "  ← CLASH"),
+            )
         )
     return rows, well
 
@@ -57,16 +61,21 @@ def doctor() -> None:
     import typer
 
     from npid.console import table
-    from zoo.sources.builtin import cache_folder
+    from zoo.data.sources.builtin import cache_folder
 
     rows = [("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
     rows += [(name, _version(name)) for name in ("npid-zoo", *PACKAGES)]
     rows.append(("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used"))
-    fast = {"AVX-512 bf16": torch.cpu._is_avx512_bf16_supported(), "AMX": torch.cpu._is_amx_tile_supported()}
+    fast = {
+        "AVX-512 bf16": torch.cpu._is_avx512_bf16_supported(),
+        "AMX": torch.cpu._is_amx_tile_supported(),
+    }
     has = ", ".join(name for name, there in fast.items() if there)
     rows.append(("cpu bf16", has or "none: training runs in fp32"))
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    rows.append(("gpu", ", ".join(gpus) or ("mps" if torch.backends.mps.is_available() else "none")))
+    rows.append(
+        ("gpu", ", ".join(gpus) or ("mps" if torch.backends.mps.is_available() else "none"))
+    )
     owned, well = _owners()
     rows += owned
     rows.append(("hub endpoint", os.environ.get("HF_ENDPOINT", "https://huggingface.co")))
@@ -78,5 +87,7 @@ def doctor() -> None:
         rows.append((f"{name} ({use})", "there" if there else f"missing: {command}"))
     table("npid doctor", ("", ""), rows)
     if not well:
-        typer.echo("Another distribution owns one of our packages: reinstall npid-zoo in an environment of its own.")
+        typer.echo(
+            "Another distribution owns one of our packages: reinstall npid-zoo in an environment of its own."
+        )
         sys.exit(1)

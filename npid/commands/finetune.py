@@ -11,20 +11,40 @@ def finetune(
     model: Model,
     data: Data,
     labels: Annotated[
-        str, typer.Option(help="Parts of the labels, comma between them: 1%, 5 (images per class), a list's file.")
+        str,
+        typer.Option(
+            help="Parts of the labels, comma between them: 1%, 5 (images per class), a list's file."
+        ),
     ] = "1%,2%,4%,10%,20%",
-    preset: Annotated[str, typer.Option(help="small, or paper (70 epochs, batches of 256).")] = "small",
-    scratch: Annotated[bool, typer.Option(help="Train the same network from random weights too.")] = True,
+    preset: Annotated[
+        str, typer.Option(help="small, or paper (70 epochs, batches of 256).")
+    ] = "small",
+    scratch: Annotated[
+        bool, typer.Option(help="Train the same network from random weights too.")
+    ] = True,
     seeds: Annotated[int, typer.Option(min=1, help="Runs per part, each with its own subset.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the first run.")] = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="In place of the preset's, least steps included.")] = None,
-    least_steps: Annotated[
-        int | None, typer.Option(min=0, help="Of the smallest parts: they are repeated until there are as many.")
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="In place of the preset's, least steps included.")
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Of the backbone, in place of the preset's.")] = None,
-    head_lr: Annotated[float | None, typer.Option(help="The classifier's, as a multiple of --lr.")] = None,
-    lists: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the subsets here.")] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw accuracy against labels.")] = None,
+    least_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Of the smallest parts: they are repeated until there are as many."
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Of the backbone, in place of the preset's.")
+    ] = None,
+    head_lr: Annotated[
+        float | None, typer.Option(help="The classifier's, as a multiple of --lr.")
+    ] = None,
+    lists: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the subsets here.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw accuracy against labels.")
+    ] = None,
     device: Device = "auto",
     workers: Workers = 0,
     skip_bad: SkipBad = False,
@@ -35,7 +55,7 @@ def finetune(
     from npid import curves
     from npid.console import counter, table
     from npid.options import pick_device
-    from zoo.sources import open_source
+    from zoo.data.sources import open_source
 
     least_steps = 0 if epochs is not None and least_steps is None else least_steps
     changes = {"lr": lr, "head_lr": head_lr, "epochs": epochs, "least_steps": least_steps}
@@ -56,7 +76,11 @@ def finetune(
     with counter("finetune", task.images_to_train(settings, sizes)) as count:
         results = task.run(model, data, settings, lists=lists, progress=count.add)
     rows = curves.rows(results)
-    table(f"{model} fine-tuned on {data}: top-1, %", ("labels", "images", *curves.inits(results)), rows)
+    table(
+        f"{model} fine-tuned on {data}: top-1, %",
+        ("labels", "images", *curves.inits(results)),
+        rows,
+    )
     if plot is not None:
         figure = curves.new_figure("--plot", figsize=(6, 4))
         curves.draw(figure.subplots(), results)

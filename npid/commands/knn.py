@@ -20,10 +20,15 @@ def knn(
     from downstream import knn as task
     from npid.console import counter, table
     from npid.options import pick_device
-    from zoo.sources import open_source
+    from zoo.data.sources import open_source
 
     settings = task.Settings(
-        k=k, temperature=temperature, cache=cache, device=pick_device(device), workers=workers, skip_bad=skip_bad
+        k=k,
+        temperature=temperature,
+        cache=cache,
+        device=pick_device(device),
+        workers=workers,
+        skip_bad=skip_bad,
     )
     total = len(open_source(data)) + len(open_source(data, "test"))
     with counter("embed", total) as count:

@@ -6,25 +6,38 @@ import typer
 from npid.options import Data, Device, Json, Model, SkipBad, Workers
 
 if TYPE_CHECKING:
-    from downstream.results import Results
+    from zoo.results import Results
 
 
 def linear(
     model: Model,
     data: Data,
     preset: Annotated[
-        str, typer.Option(help="lbfgs (logistic regression), imagenet, places205, places365, pooled or svm.")
+        str,
+        typer.Option(
+            help="lbfgs (logistic regression), imagenet, places205, places365, pooled or svm."
+        ),
     ] = "lbfgs",
-    layers: Annotated[str, typer.Option(help="Comma between them, also pooled, embedding; the preset's.")] = "",
+    layers: Annotated[
+        str, typer.Option(help="Comma between them, also pooled, embedding; the preset's.")
+    ] = "",
     sweep: Annotated[
-        str, typer.Option(help="Learning rates (λ for lbfgs, C for svm) to choose from on held-out training images.")
+        str,
+        typer.Option(
+            help="Learning rates (λ for lbfgs, C for svm) to choose from on held-out training images."
+        ),
     ] = "",
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the preset's.")] = None,
     crops: Annotated[
-        bool | None, typer.Option("--crops/--no-crops", help="SGD on random crops, or on kept features.")
+        bool | None,
+        typer.Option("--crops/--no-crops", help="SGD on random crops, or on kept features."),
     ] = None,
-    baselines: Annotated[bool, typer.Option("--baselines", help="Probe untrained weights and raw pixels too.")] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs: held-out images, first and untrained weights.")] = 1,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Probe untrained weights and raw pixels too.")
+    ] = False,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Runs: held-out images, first and untrained weights.")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Of the first run.")] = 0,
     cache: Annotated[bool, typer.Option(help="Keep features on disk for the next time.")] = True,
     device: Device = "auto",
@@ -36,7 +49,7 @@ def linear(
     from downstream import linear as task
     from npid.console import counter, table
     from npid.options import pick_device
-    from zoo.sources import open_source
+    from zoo.data.sources import open_source
 
     how = task.PRESETS[preset]
     if epochs is not None:
@@ -56,7 +69,9 @@ def linear(
     )
     how = replace(how, pixels=baselines and not (how.solver == "sgd" and how.crops))
     how.check()
-    with counter("linear", task.images_to_see(how, len(open_source(data)), len(open_source(data, "test")))) as count:
+    with counter(
+        "linear", task.images_to_see(how, len(open_source(data)), len(open_source(data, "test")))
+    ) as count:
         results = task.run(model, data, how, progress=count.add)
     columns, rows = _rows(results)
     table(f"Linear probes of {model} on {data}: {preset}", columns, rows)
@@ -83,7 +98,9 @@ def _rows(results: "Results") -> tuple[list[str], list[tuple]]:
     from npid.curves import cell
 
     rows = []
-    kinds = [kind for kind in ("top1", "top5") if any(name.endswith(kind) for name in results.metrics)]
+    kinds = [
+        kind for kind in ("top1", "top5") if any(name.endswith(kind) for name in results.metrics)
+    ]
     for name, runs in results.details.items():
         cells = [cell(results, f"{name}/{kind}") for kind in kinds]
         rows.append((name, *cells, ", ".join(sorted({f"{run['chosen']:g}" for run in runs}))))

@@ -9,35 +9,57 @@ from npid.options import Device, SkipBad, Workers
 
 def pretrain(
     data: Annotated[
-        str | None, typer.Argument(metavar="DATA", help="Folder of images or parquet, or a name such as digits.")
+        str | None,
+        typer.Argument(
+            metavar="DATA", help="Folder of images or parquet, or a name such as digits."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder: checkpoint and metrics.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="The run folder: checkpoint and metrics.")
+    ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="paper-imagenet (default), paper-cifar10, cifar10-cpu, digits.")
+        str | None,
+        typer.Option(help="paper-imagenet (default), paper-cifar10, cifar10-cpu, digits."),
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="One of `npid list`.")] = None,
     init: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Start from this model, with its backbone, input and dim.")
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Start from this model, with its backbone, input and dim."
+        ),
     ] = None,
-    objective: Annotated[str | None, typer.Option(help="exact, nce, infonce or parametric.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="exact, nce, infonce or parametric.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as augment.hue=0.1; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any setting, as augment.hue=0.1; repeatable."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, or begin it.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, or begin it.")
+    ] = False,
     change_processes: Annotated[
-        bool, typer.Option("--change-processes", help="Resume with another number of processes than before.")
+        bool,
+        typer.Option(
+            "--change-processes", help="Resume with another number of processes than before."
+        ),
     ] = False,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Train nothing; show what a run takes in memory, arithmetic and network.")
+        bool,
+        typer.Option(
+            "--plan", help="Train nothing; show what a run takes in memory, arithmetic and network."
+        ),
     ] = False,
     devices: Annotated[
         int | None, typer.Option(min=1, metavar="W", help="With --plan: how many train together.")
     ] = None,
     images: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="With --plan: how many images, in place of DATA.")
+        int | None,
+        typer.Option(min=2, metavar="N", help="With --plan: how many images, in place of DATA."),
     ] = None,
     device: Device = "auto",
     workers: Workers = 0,
@@ -62,13 +84,19 @@ def pretrain(
             raise SettingsError(f"--set takes KEY=VALUE, got {pair!r}")
         asked[key.strip()] = value.strip()
     settings = override(PRESETS[preset or "paper-imagenet"], asked)
-    place = device if plan and device != "auto" else pick_device(device)  # a plan may be for another machine
+    place = (
+        device if plan and device != "auto" else pick_device(device)
+    )  # a plan may be for another machine
     if plan:
         return show_plan(settings, count_images(data, images, skip_bad), devices or 1, place)
     if devices is not None or images is not None:
-        raise SettingsError("--devices and --images only go with --plan; torchrun decides how many processes train")
+        raise SettingsError(
+            "--devices and --images only go with --plan; torchrun decides how many processes train"
+        )
     if data is None or out is None:
-        raise SettingsError(f"{'DATA' if data is None else '--out RUN'} is missing: npid pretrain DATA --out RUN")
+        raise SettingsError(
+            f"{'DATA' if data is None else '--out RUN'} is missing: npid pretrain DATA --out RUN"
+        )
     run = train(
         data,
         out,
@@ -91,5 +119,14 @@ def _of_model(init: str) -> dict[str, str]:
     model = zoo.load(init)
     spec = model.input
     mean, std = (",".join(map(str, values)) for values in (spec.mean, spec.std))
-    found: dict[str, object] = {"backbone": model.arch, "stem": model.stem, "dim": model.dim, "mean": mean, "std": std}
-    return {key: str(value) for key, value in found.items()} | {"init": init, "augment.size": str(spec.size)}
+    found: dict[str, object] = {
+        "backbone": model.arch,
+        "stem": model.stem,
+        "dim": model.embed_dim,
+        "mean": mean,
+        "std": std,
+    }
+    return {key: str(value) for key, value in found.items()} | {
+        "init": init,
+        "augment.size": str(spec.size),
+    }

@@ -9,8 +9,12 @@ from npid.options import Endpoint
 def push(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A model directory.")],
     repo: Annotated[str, typer.Argument(metavar="REPO", help="org/name; made if need be.")],
-    private: Annotated[bool, typer.Option("--private", help="A new repository is private.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and the card.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="A new repository is private.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be sent, and the card.")
+    ] = False,
     tag: Annotated[str | None, typer.Option(help="Name the commit, for org/name@tag.")] = None,
     endpoint: Endpoint = None,
 ) -> None:

@@ -7,9 +7,14 @@ import typer
 def report(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Run folders, model directories, metrics.json files, feature stores."),
+        typer.Argument(
+            metavar="PATH...",
+            help="Run folders, model directories, metrics.json files, feature stores.",
+        ),
     ],
-    to: Annotated[Path, typer.Option("--to", metavar="HTML", help="The page to write.")] = Path("report.html"),
+    to: Annotated[Path, typer.Option("--to", metavar="HTML", help="The page to write.")] = Path(
+        "report.html"
+    ),
     title: Annotated[str, typer.Option(help="Of the page.")] = "npid report",
     method: Annotated[
         str, typer.Option("--map", help="pca, tsne, umap (needs umap-learn), or auto: umap or pca.")
@@ -18,13 +23,13 @@ def report(
 ) -> None:
     """Make one self-contained page of runs, results and features."""
     from downstream.report import write
-    from downstream.results import command_line
-    from pretrain.checkpoint import CHECKPOINT, read_position
+    from pretrain.checkpoint import CHECKPOINT, read_progress
+    from zoo.results import command_line
 
     def describe(run: Path) -> dict[str, Any]:
         if not (run / CHECKPOINT).is_file():
             return {}
-        at = read_position(run)
+        at = read_progress(run)
         seconds = round(at.seconds, 1)
         return {
             "data": at.data,
@@ -34,7 +39,15 @@ def report(
             "settings": at.settings,
         }
 
-    found = write(paths, to, describe=describe, title=title, command=command_line(), method=method, points=points)
+    found = write(
+        paths,
+        to,
+        describe=describe,
+        title=title,
+        command=command_line(),
+        method=method,
+        points=points,
+    )
     what = {
         "runs": len(found.runs),
         "models": len(found.models),

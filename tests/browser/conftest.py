@@ -14,9 +14,13 @@ FLAGS = (
 @pytest.fixture(scope="session")
 def chromium():
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = os.environ.get("NPID_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    path = (
+        os.environ.get("NPID_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    )
     if path is None:
-        pytest.skip("no Chromium here (apt-get install chromium, or set NPID_CHROMIUM to the program)")
+        pytest.skip(
+            "no Chromium here (apt-get install chromium, or set NPID_CHROMIUM to the program)"
+        )
     with sync_api.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
@@ -31,7 +35,9 @@ def visit(chromium, request):
 
     def go(url: str, *, width: int = 1280, dark: bool = False, refused: bool = False, **more):
         scheme = "dark" if dark else "light"
-        context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **more)
+        context = chromium.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme, **more
+        )
         page = context.new_page()
         home, said = url.split("/", 3)[:3], []
         page.on("console", lambda line: heard(line) if line.type in ("error", "warning") else None)
@@ -43,7 +49,10 @@ def visit(chromium, request):
                 said.append(line.text)
 
         def asked(request) -> None:
-            if not request.url.startswith(("data:", "blob:")) and request.url.split("/", 3)[:3] != home:
+            if (
+                not request.url.startswith(("data:", "blob:"))
+                and request.url.split("/", 3)[:3] != home
+            ):
                 said.append(f"asks for {request.url}")
 
         page.on("request", asked)

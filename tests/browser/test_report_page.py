@@ -19,10 +19,14 @@ EVIL = "</script><script>pwned=1</script><img src=x onerror=pwned=2>"
 def report(tmp_path_factory):
     """A page of everything, with 10 000 points on its map."""
     root = tmp_path_factory.mktemp("report")
-    lines = [{"event": "epoch", "step": e, "epoch": e, "loss": 9 / e, "lr": 0.1} for e in range(1, 31)]
+    lines = [
+        {"event": "epoch", "step": e, "epoch": e, "loss": 9 / e, "lr": 0.1} for e in range(1, 31)
+    ]
     (root / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     probes = {
-        f"{kind}{layer}": 0.3 + 0.05 * i for kind in ("", "untrained/") for i, layer in enumerate(("conv1", "res5"))
+        f"{kind}{layer}": 0.3 + 0.05 * i
+        for kind in ("", "untrained/")
+        for i, layer in enumerate(("conv1", "res5"))
     }
     results("linear", {**probes, "pixels": 0.37}).append(root / "metrics.json")
     results("knn", {"top1": 0.61, EVIL: 0.5}, data="cifar10").append(root / "metrics.json")
@@ -34,7 +38,9 @@ def report(tmp_path_factory):
 
 def drawn(page) -> np.ndarray:
     """The map's pixels as they are on the screen."""
-    return np.asarray(Image.open(io.BytesIO(page.locator("canvas.points").screenshot())).convert("RGB"), int)
+    return np.asarray(
+        Image.open(io.BytesIO(page.locator("canvas.points").screenshot())).convert("RGB"), int
+    )
 
 
 def coloured(pixels: np.ndarray) -> int:
@@ -54,10 +60,14 @@ def test_it_fits_narrow_and_wide_and_follows_the_scheme(visit, report):
         page.emulate_media(color_scheme="dark" if dark else "light")
         settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        colours = page.evaluate("(s => [s.backgroundColor, s.color])(getComputedStyle(document.body))")
+        colours = page.evaluate(
+            "(s => [s.backgroundColor, s.color])(getComputedStyle(document.body))"
+        )
         ground, ink = (sum(map(int, colour[4:-1].split(","))) / 3 for colour in colours)
         assert (ink > 200 > 60 > ground) if dark else (ground > 200 > 60 > ink)
-        letters = page.locator("svg.plot text").first.evaluate("text => text.getBoundingClientRect().height")
+        letters = page.locator("svg.plot text").first.evaluate(
+            "text => text.getBoundingClientRect().height"
+        )
         assert letters > 10  # pixels
         assert coloured(drawn(page)) > 1000
     assert page.evaluate("typeof pwned") == "undefined"
@@ -88,8 +98,12 @@ def test_ten_thousand_points_move_smoothly(visit, report):
         }"""
     )
     frame, (draw, middle, _) = statistics.median(frames), statistics.quantiles(draws)
-    print(f"\n{POINTS} points: {middle:.1f} ms to draw (quartile {draw:.1f}), a frame each {frame:.1f} ms")
-    assert draw < 16  # so that it can be 60 frames a second; the quartile, as other processes interrupt the rest
+    print(
+        f"\n{POINTS} points: {middle:.1f} ms to draw (quartile {draw:.1f}), a frame each {frame:.1f} ms"
+    )
+    assert (
+        draw < 16
+    )  # so that it can be 60 frames a second; the quartile, as other processes interrupt the rest
     page.mouse.move(640, 400)
     page.keyboard.press("0")
     page.get_by_role("button", name="zoom in").click()
@@ -105,7 +119,9 @@ def test_hovering_shows_the_image_and_its_class_and_classes_can_be_hidden(visit,
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tip = page.locator(".tip")
     assert tip.is_visible() and "train/" in tip.inner_text() and EVIL in tip.inner_text()
-    tile = np.asarray(Image.open(io.BytesIO(page.locator(".tip canvas").screenshot())).convert("L"), int)
+    tile = np.asarray(
+        Image.open(io.BytesIO(page.locator(".tip canvas").screenshot())).convert("L"), int
+    )
     assert tile.max() - tile.min() > 100  # a digit, not an empty tile
     page.mouse.move(2, 2)
     before = coloured(drawn(page))
@@ -135,9 +151,21 @@ def test_a_finger_moves_and_two_zoom(visit, report):
     box, touch = canvas.bounding_box(), page.context.new_cdp_session(page)
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     frames = [drawn(page)]
-    for fingers in (lambda t: [(x + 60 * t, y)], lambda t: [(x - 20 - 80 * t, y), (x + 20 + 80 * t, y)]):
-        for kind, t in (("touchStart", 0), ("touchMove", 0.3), ("touchMove", 1), ("touchEnd", None)):
-            points = [] if t is None else [{"x": a, "y": b, "id": i} for i, (a, b) in enumerate(fingers(t))]
+    for fingers in (
+        lambda t: [(x + 60 * t, y)],
+        lambda t: [(x - 20 - 80 * t, y), (x + 20 + 80 * t, y)],
+    ):
+        for kind, t in (
+            ("touchStart", 0),
+            ("touchMove", 0.3),
+            ("touchMove", 1),
+            ("touchEnd", None),
+        ):
+            points = (
+                []
+                if t is None
+                else [{"x": a, "y": b, "id": i} for i, (a, b) in enumerate(fingers(t))]
+            )
             touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
         settle(page)
         frames.append(drawn(page))

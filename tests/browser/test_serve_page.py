@@ -28,10 +28,12 @@ def place(tmp_path_factory):
             folder = root / "data" / split / name
             folder.mkdir(parents=True)
             for i in range(count):
-                pixels = np.clip(np.array(colour) + draw.normal(0, 20, (24, 24, 3)), 0, 255).astype(np.uint8)
+                pixels = np.clip(np.array(colour) + draw.normal(0, 20, (24, 24, 3)), 0, 255).astype(
+                    np.uint8
+                )
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     torch.manual_seed(0)
-    zoo.save(zoo.create("resnet10", dim=8, input=zoo.InputSpec(size=24)), root / "model")
+    zoo.save(zoo.create("resnet10", embed_dim=8, input=zoo.InputSpec(size=24)), root / "model")
     embed(root / "model", str(root / "data"), root / "photos", EmbedSettings())
     (root / "page.txt").write_text("not an image")
     return root
@@ -54,7 +56,9 @@ def address(chromium, place):
         "1",
     ]
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    server = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    )
     assert server.stdout is not None
     found = re.search(r"http://127\.0\.0\.1:(\d+)/", server.stdout.readline())
     assert found is not None
@@ -79,11 +83,16 @@ def test_a_chosen_image_shows_its_neighbours_vote_and_latency(visit, address, pl
     page.locator(".asked").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     answer = page.locator("#answer")
-    assert "red" in answer.locator(".votes tr").first.inner_text() and "searched in" in answer.inner_text()
+    assert (
+        "red" in answer.locator(".votes tr").first.inner_text()
+        and "searched in" in answer.inner_text()
+    )
     tiles = answer.locator(".tiles img")
     assert tiles.count() == 6 and answer.locator(".tiles").inner_text().count("red") >= 5
     # every picture arrives (wait_for_function would not do: it evaluates text, which the page's policy forbids)
-    page.evaluate("() => Promise.all([...document.querySelectorAll('#answer img')].map(i => i.decode()))")
+    page.evaluate(
+        "() => Promise.all([...document.querySelectorAll('#answer img')].map(i => i.decode()))"
+    )
     tiles.first.click()
     page.wait_for_url("**/?row=*")
     assert page.locator("#answer .tiles img").count() == 6
@@ -97,12 +106,17 @@ def test_a_dropped_image_is_searched_and_what_is_none_gets_a_message(visit, addr
       const what = {dataTransfer: files, bubbles: true, cancelable: true};
       document.querySelector("form").dispatchEvent(new DragEvent("drop", what));
     }"""
-    page.evaluate(drop, ["image/png", list((place / "data" / "test" / "blue" / "0.png").read_bytes())])
+    page.evaluate(
+        drop, ["image/png", list((place / "data" / "test" / "blue" / "0.png").read_bytes())]
+    )
     page.locator(".asked").wait_for()
     assert "blue" in page.locator(".votes tr").first.inner_text()
     page.locator("input[type=file]").set_input_files(place / "page.txt")
     page.locator(".fault").wait_for()
-    assert "not an image file" in page.locator(".fault").inner_text() and not page.locator(".asked").count()
+    assert (
+        "not an image file" in page.locator(".fault").inner_text()
+        and not page.locator(".asked").count()
+    )
     page.locator("input[type=file]").set_input_files(
         {"name": "x.png", "mimeType": "image/png", "buffer": b"0" * 1_100_000}
     )

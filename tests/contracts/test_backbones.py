@@ -7,14 +7,15 @@ import zoo
 
 # every network with its own stem, and every stem on a small network
 CASES = sorted(
-    {(a, zoo.BACKBONES[a].stem) for a in zoo.list_backbones()} | {("resnet18", "cifar"), ("resnet10", "imagenet")}
+    {(a, zoo.BACKBONES[a].stem) for a in zoo.list_backbones()}
+    | {("resnet18", "cifar"), ("resnet10", "imagenet")}
 )
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)
 def model(request):
     arch, stem = request.param
-    return zoo.create(arch, dim=16, stem=stem).eval()
+    return zoo.create(arch, embed_dim=16, stem=stem).eval()
 
 
 @pytest.fixture(scope="module")

@@ -17,5 +17,8 @@ def test_a_package_imports_only_what_it_may(package):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             tops = {name.split(".")[0] for name in names}
-            wrong += [(str(path), top) for top in tops & {"zoo", "pretrain", "downstream", "npid"} - MAY[package]]
+            wrong += [
+                (str(path), top)
+                for top in tops & {"zoo", "pretrain", "downstream", "npid"} - MAY[package]
+            ]
     assert not wrong

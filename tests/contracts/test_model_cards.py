@@ -21,9 +21,9 @@ def test_the_cards_are_those_of_the_released_models_word_for_word():
 @pytest.fixture
 def released(tmp_path, monkeypatch):
     """A folder of cards for one bundled model and one whose weights lie elsewhere."""
-    monkeypatch.setattr("zoo.bundled.FOLDER", tmp_path / "released")
-    zoo.save(zoo.create("resnet10", dim=4), tmp_path / "released" / "small")
-    folder = zoo.save(zoo.create("resnet18", dim=4), tmp_path / "cards" / "large")
+    monkeypatch.setattr("zoo.models.bundled.FOLDER", tmp_path / "released")
+    zoo.save(zoo.create("resnet10", embed_dim=4), tmp_path / "released" / "small")
+    folder = zoo.save(zoo.create("resnet18", embed_dim=4), tmp_path / "cards" / "large")
     (folder / "model.safetensors").unlink()
     return tmp_path / "cards"
 
@@ -33,7 +33,9 @@ def test_a_missing_a_changed_and_a_stray_card_are_noticed(released):
     assert cards.outdated(released) == ["large.md", "small.md", "stray.md"]
     cards.write_all(released)
     assert cards.outdated(released) == ["stray.md"]
-    (released / "large" / "metrics.json").write_text('[{"task": "knn", "data": "d", "metrics": {"top1": 0.5}}]')
+    (released / "large" / "metrics.json").write_text(
+        '[{"task": "knn", "data": "d", "metrics": {"top1": 0.5}}]'
+    )
     assert cards.outdated(released) == ["large.md", "stray.md"]
     cards.write_all(released)
     assert "| kNN | d | top1 | 0.5 |" in (released / "large.md").read_text()

@@ -21,7 +21,9 @@ def wheel(tmp_path_factory):
         shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, sources)
-    folder = zoo.save(zoo.create("resnet10", dim=4), sources / "zoo" / "released" / "one-more", half=True)
+    folder = zoo.save(
+        zoo.create("resnet10", embed_dim=4), sources / "zoo" / "released" / "one-more", half=True
+    )
     (folder / "metrics.json").write_text("[]")
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(out), str(sources)]
     subprocess.run(build, check=True, capture_output=True)
@@ -31,19 +33,34 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
-    assert {t for t in tops if not t.endswith(".dist-info")} == {"zoo", "pretrain", "downstream", "npid"}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {
+        "zoo",
+        "pretrain",
+        "downstream",
+        "npid",
+    }
 
 
 def test_the_wheel_works_from_a_folder_of_its_own(wheel, tmp_path):
     target = tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--target",
+        str(target),
+        str(wheel),
+    ]
     subprocess.run(install, check=True, capture_output=True)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import zoo, torch\n"
         "assert zoo.__file__.startswith(sys.argv[1]), zoo.__file__\n"
         "from typer.testing import CliRunner\n"
-        "from npid.app import app\n"
+        "from npid.main import app\n"
         "for words in ('demo --steps 1 --seeds 2', 'pretrain digits --out run --preset digits --epochs 1',\n"
         "              'export run --to model', 'report run --to page.html'):\n"
         "    done = CliRunner().invoke(app, words.split())\n"
@@ -51,8 +68,9 @@ def test_the_wheel_works_from_a_folder_of_its_own(wheel, tmp_path):
         "done = CliRunner().invoke(app, ['push', 'model', 'org/name', '--dry-run'])\n"
         "assert done.exit_code == 0 and 'How to load it' in done.output, done.output\n"
         "zoo.load('model').embed(torch.zeros(1, 3, 16, 16))\n"
-        "assert 'one-more' in zoo.list_models() and zoo.load('one-more').dim == 4\n"
-        "from zoo import bundled, cards\n"
+        "assert 'one-more' in zoo.list_models() and zoo.load('one-more').embed_dim == 4\n"
+        "from zoo import cards\n"
+        "from zoo.models import bundled\n"
         "assert cards.summary(bundled.find('one-more')).arch == 'resnet10'\n"
     )
     command = [sys.executable, "-I", "-c", code, str(target)]

@@ -9,7 +9,7 @@ import zoo
 from downstream import finetune as task
 from downstream.classifier import Classifier
 from zoo import DataError, SettingsError
-from zoo.sources import open_source
+from zoo.data.sources import open_source
 
 QUICK = task.Settings(labels=("2",), epochs=1, batch=8)
 
@@ -17,7 +17,10 @@ QUICK = task.Settings(labels=("2",), epochs=1, batch=8)
 @pytest.fixture
 def model(tmp_path):
     torch.manual_seed(0)
-    return zoo.save(zoo.create("resnet10", dim=16, input=zoo.InputSpec(size=16, crop_pct=1.0)).eval(), tmp_path / "m")
+    return zoo.save(
+        zoo.create("resnet10", embed_dim=16, input=zoo.InputSpec(size=16, crop_pct=1.0)).eval(),
+        tmp_path / "m",
+    )
 
 
 def test_subsets_are_balanced_nested_and_seeded():
@@ -54,7 +57,10 @@ def test_published_lists_are_read_by_key_or_name(image_folder, tmp_path):
                 file.rename(file.with_name(f"{c}_{file.name}"))
     source = open_source(str(image_folder))
     by_key.write_text("cat_3.png\ndog_0.png\n")
-    assert [source.key(i) for i in task.subset(source, str(by_key), 0)] == ["cat/cat_3.png", "dog/dog_0.png"]
+    assert [source.key(i) for i in task.subset(source, str(by_key), 0)] == [
+        "cat/cat_3.png",
+        "dog/dog_0.png",
+    ]
     by_key.write_text("cat_3.png\nbird_0.png\n")
     with pytest.raises(DataError, match=r"1 of 2 images are not in .*bird_0\.png"):
         task.subset(source, str(by_key), 0)
@@ -71,15 +77,25 @@ def test_every_weight_learns_and_the_head_at_its_own_rate(model):
     source = open_source("digits")
     before = zoo.load(model)
     frozen = {name: t.clone() for name, t in before.state_dict().items()}
-    after = task.fit(before, source, task.subset(source, "5", 0), replace(QUICK, lr=1e-9, head_lr=1e7), 0)
-    moved = {n: (after.backbone.state_dict()[n] - t).abs().max() for n, t in frozen.items() if not n.startswith("fc")}
+    after = task.fit(
+        before, source, task.subset(source, "5", 0), replace(QUICK, lr=1e-9, head_lr=1e7), 0
+    )
+    moved = {
+        n: (after.backbone.state_dict()[n] - t).abs().max()
+        for n, t in frozen.items()
+        if not n.startswith("fc")
+    }
     assert max(v.item() for n, v in moved.items() if "weight" in n) < 1e-6
     torch.manual_seed(0)
     fresh = torch.nn.Linear(after.backbone.feature_dim, 10)
     assert after.head is after.backbone.fc and (after.head.weight - fresh.weight).abs().max() > 1e-3
-    after = task.fit(zoo.load(model), source, task.subset(source, "5", 0), replace(QUICK, lr=0.1), 0)
+    after = task.fit(
+        zoo.load(model), source, task.subset(source, "5", 0), replace(QUICK, lr=0.1), 0
+    )
     assert all(
-        not torch.equal(after.backbone.state_dict()[n], t) for n, t in frozen.items() if n.endswith("conv1.weight")
+        not torch.equal(after.backbone.state_dict()[n], t)
+        for n, t in frozen.items()
+        if n.endswith("conv1.weight")
     )
 
 
@@ -93,7 +109,9 @@ def test_the_schedule_drops_where_the_paper_says():
 
 
 def test_few_labels_are_learned_and_scored_against_the_plain_way(model):
-    how = replace(QUICK, labels=("20",), epochs=25, batch=32, lr=0.05, drops=(20,), scale=(0.7, 1.0))
+    how = replace(
+        QUICK, labels=("20",), epochs=25, batch=32, lr=0.05, drops=(20,), scale=(0.7, 1.0)
+    )
     source, test = open_source("digits"), open_source("digits", "test")
     network = task.fit(zoo.load(model), source, task.subset(source, "20", 0), how, 0)
     scores = task.score(network, test, how)
@@ -136,13 +154,29 @@ def test_bad_images_and_missing_classes(model, image_folder):
 
 
 def test_the_command_prints_a_table_and_draws(model, tmp_path):
-    from npid.app import app
+    from npid.main import app
 
     plot, metrics = tmp_path / "curve.png", tmp_path / "metrics.json"
-    asked = ["--labels", "1,3", "--epochs", "1", "--seeds", "2", "--plot", str(plot), "--json", str(metrics)]
+    asked = [
+        "--labels",
+        "1,3",
+        "--epochs",
+        "1",
+        "--seeds",
+        "2",
+        "--plot",
+        str(plot),
+        "--json",
+        str(metrics),
+    ]
     result = CliRunner().invoke(app, ["finetune", str(model), "digits", *asked])
     assert result.exit_code == 0, result.output
-    assert "scratch" in result.output and "±" in result.output and plot.stat().st_size > 5000 and metrics.exists()
+    assert (
+        "scratch" in result.output
+        and "±" in result.output
+        and plot.stat().st_size > 5000
+        and metrics.exists()
+    )
 
 
 @torch.no_grad()
@@ -155,7 +189,9 @@ def test_a_classifier_over_layers_sees_their_pooled_maps_side_by_side():
     fourths = maps["res3"].unflatten(3, (4, 2)).unflatten(2, (4, 2)).mean((3, 5))  # 8×8 to 4×4
     columns = torch.cat([fourths.flatten(1), maps["res5"].flatten(1)], 1)
     columns *= (1 + classifier.norm.eps) ** -0.5  # no statistics were seen yet
-    assert torch.allclose(classifier(x), columns @ classifier.head.weight.T + classifier.head.bias, atol=1e-4)
+    assert torch.allclose(
+        classifier(x), columns @ classifier.head.weight.T + classifier.head.bias, atol=1e-4
+    )
 
 
 def test_an_unknown_layer_is_named(model):

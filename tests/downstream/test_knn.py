@@ -10,11 +10,11 @@ from torch.nn.functional import normalize
 import zoo
 from downstream import knn as task
 from downstream import nearest
-from downstream.features import embeddings
+from downstream.features.extract import embeddings
 from downstream.knn import knn
-from downstream.results import read
 from zoo import DataError, SettingsError
-from zoo.sources import open_source
+from zoo.data.sources import open_source
+from zoo.results import read
 
 
 def by_hand(bank, labels, queries, k, temperature):
@@ -33,7 +33,11 @@ def test_the_vote_is_the_one_written_out(k, temperature, monkeypatch):
     monkeypatch.setattr(nearest, "_QUERIES", 7)
     monkeypatch.setattr(nearest, "_ROWS", 40)
     torch.manual_seed(0)
-    bank, queries, labels = normalize(torch.randn(150, 8)), normalize(torch.randn(20, 8)), torch.randint(4, (150,))
+    bank, queries, labels = (
+        normalize(torch.randn(150, 8)),
+        normalize(torch.randn(20, 8)),
+        torch.randint(4, (150,)),
+    )
     found = knn(bank, labels, queries, k=k, temperature=temperature)
     assert found.tolist() == by_hand(bank, labels, queries, k, temperature)
 
@@ -70,7 +74,7 @@ def test_queries_by_rows_are_never_held():
 
 @pytest.mark.parametrize("size", [16, 12])
 def test_embeddings_from_memory_equal_the_models_own_preprocessing(size):
-    model = zoo.create("resnet10", dim=8, input=zoo.InputSpec(size=size, crop_pct=0.8)).eval()
+    model = zoo.create("resnet10", embed_dim=8, input=zoo.InputSpec(size=size, crop_pct=0.8)).eval()
     source = open_source("digits", "test")
     vectors, good = embeddings(model, source, batch=50)
     with torch.no_grad():
@@ -80,10 +84,13 @@ def test_embeddings_from_memory_equal_the_models_own_preprocessing(size):
 
 
 def test_the_task_scores_a_model_and_keeps_its_results(tmp_path):
-    model = zoo.create("resnet10", dim=16, input=zoo.InputSpec(size=16, crop_pct=1.0)).eval()
+    model = zoo.create("resnet10", embed_dim=16, input=zoo.InputSpec(size=16, crop_pct=1.0)).eval()
     zoo.save(model, tmp_path / "m")
     results = task.run(tmp_path / "m", "digits", task.Settings(k=20))
-    assert 0.3 < results.metrics["top1"] <= 1 and results.split_sizes == {"train": 1437, "test": 360}
+    assert 0.3 < results.metrics["top1"] <= 1 and results.split_sizes == {
+        "train": 1437,
+        "test": 360,
+    }
     results.append(tmp_path / "m" / "metrics.json")
     results.append(tmp_path / "m" / "metrics.json")
     assert read(tmp_path / "m" / "metrics.json") == [results, results]
@@ -94,15 +101,25 @@ def test_the_task_scores_a_model_and_keeps_its_results(tmp_path):
         read(tmp_path / "bad.json")
 
 
-def test_bad_images_are_named_or_left_out_and_unlabelled_data_is_refused(tmp_path, image_folder, picture):
-    zoo.save(zoo.create("resnet10", dim=8).eval(), tmp_path / "m")
+def test_bad_images_are_named_or_left_out_and_unlabelled_data_is_refused(
+    tmp_path, image_folder, picture
+):
+    zoo.save(zoo.create("resnet10", embed_dim=8).eval(), tmp_path / "m")
     (image_folder / "train" / "cat" / "1.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"cat.1\.png"):
         task.run(tmp_path / "m", str(image_folder), task.Settings(k=3))
     skipping = task.Settings(k=3, skip_bad=True)
-    assert task.run(tmp_path / "m", str(image_folder), skipping).split_sizes == {"train": 11, "test": 4}
-    picture(image_folder / "train" / "cat" / "wide.png", side=40)  # no longer of one size: read one by one
-    assert task.run(tmp_path / "m", str(image_folder), skipping).split_sizes == {"train": 12, "test": 4}
+    assert task.run(tmp_path / "m", str(image_folder), skipping).split_sizes == {
+        "train": 11,
+        "test": 4,
+    }
+    picture(
+        image_folder / "train" / "cat" / "wide.png", side=40
+    )  # no longer of one size: read one by one
+    assert task.run(tmp_path / "m", str(image_folder), skipping).split_sizes == {
+        "train": 12,
+        "test": 4,
+    }
     with pytest.raises(DataError, match=r"cat.1\.png"):
         task.run(tmp_path / "m", str(image_folder), task.Settings(k=3))
     with pytest.raises(DataError, match="no test split"):

@@ -36,15 +36,21 @@ def test_they_are_however_close_they_lie(rows, k, fast, monkeypatch):
         assert (own - expected).abs().max() < 1e-6
         assert all(len(set(some)) == k for some in at.tolist())
         half = nearest(bank.bfloat16(), queries, k)[0]
-        expected = (queries.double() @ bank.bfloat16().double().T).sort(1, descending=True).values[:, :k]
+        expected = (
+            (queries.double() @ bank.bfloat16().double().T).sort(1, descending=True).values[:, :k]
+        )
         assert (half - expected).abs().max() < 1e-6
 
 
-@pytest.mark.skipif(not near.fast_bf16(torch.device("cpu")), reason="screens on processors with bf16 alone")
+@pytest.mark.skipif(
+    not near.fast_bf16(torch.device("cpu")), reason="screens on processors with bf16 alone"
+)
 def test_few_products_are_taken_twice(monkeypatch):
     """The screen leaves little more than the nearest, and later blocks only what may displace them."""
     counts, multiply = [], near._Screened._multiply
-    monkeypatch.setattr(near._Screened, "_multiply", lambda *a: counts.append(len(a[-1])) or multiply(*a))
+    monkeypatch.setattr(
+        near._Screened, "_multiply", lambda *a: counts.append(len(a[-1])) or multiply(*a)
+    )
     torch.manual_seed(0)
     nearest(normalize(torch.randn(150_000, 32)), normalize(torch.randn(70, 32)), 50)
     assert 70 * 50 <= counts[0] < 70 * 90 and counts[2] < counts[1] < counts[0]

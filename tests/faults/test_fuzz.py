@@ -14,16 +14,26 @@ from hypothesis import strategies as st
 from safetensors.torch import save as to_safetensors
 
 import zoo
-from zoo import unpickle
-from zoo.weights import load_directory, read_config, read_tensors
+from zoo.interop import unpickle
+from zoo.models.model_dir import load_directory, read_config, read_tensors
 
-RUN = {"exec", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class", "shutil.rmtree"}
+RUN = {
+    "exec",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "subprocess.Popen",
+    "pickle.find_class",
+    "shutil.rmtree",
+}
 watched: list[str] = []
 watching = False
 
 
 def audit(event, args):
-    module = event == "exec" and args[0].co_filename != "<string>"  # Python's own import of a codec, say
+    module = (
+        event == "exec" and args[0].co_filename != "<string>"
+    )  # Python's own import of a codec, say
     if watching and event in RUN and not module:
         watched.append(event)
 
@@ -37,7 +47,10 @@ def folder(tmp_path_factory):
 
 
 def saved(zipped):
-    content = {"state_dict": {"a": torch.arange(6.0).view(2, 3), "b": torch.zeros(2).half()}, "n": [1, 2.5, "x", None]}
+    content = {
+        "state_dict": {"a": torch.arange(6.0).view(2, 3), "b": torch.zeros(2).half()},
+        "n": [1, 2.5, "x", None],
+    }
     content["o"] = collections.OrderedDict(s=np.float64(1), t=np.arange(3))
     file = io.BytesIO()
     torch.save(content, file, _use_new_zipfile_serialization=zipped)
@@ -45,10 +58,15 @@ def saved(zipped):
 
 
 PICKLES = [saved(True), saved(False)]
-PICKLES += [pickle.dumps({"m": {"w": np.ones((2, 2), "f4")}, "s": {1, 2}, "d": {3: (4, [5])}}, p) for p in range(6)]
+PICKLES += [
+    pickle.dumps({"m": {"w": np.ones((2, 2), "f4")}, "s": {1, 2}, "d": {3: (4, [5])}}, p)
+    for p in range(6)
+]
 
 EDIT = st.tuples(
-    st.sampled_from(["flip", "set", "cut", "insert", "drop", "copy"]), st.integers(0, 10**6), st.integers(0, 255)
+    st.sampled_from(["flip", "set", "cut", "insert", "drop", "copy"]),
+    st.integers(0, 10**6),
+    st.integers(0, 255),
 )
 
 
@@ -56,7 +74,11 @@ def mutate(content: bytes, edits) -> bytes:
     for kind, place, value in edits:
         at = place % (len(content) or 1)
         if kind == "flip":
-            content = content[:at] + bytes([content[at] ^ (1 << value % 8)]) + content[at + 1 :] if content else b"?"
+            content = (
+                content[:at] + bytes([content[at] ^ (1 << value % 8)]) + content[at + 1 :]
+                if content
+                else b"?"
+            )
         elif kind == "set":
             content = content[:at] + bytes([value]) + content[at + 1 :]
         elif kind == "cut":
@@ -74,7 +96,9 @@ EDITS = st.lists(EDIT, min_size=1, max_size=4)
 
 
 def many(examples):
-    return settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    return settings(
+        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
 
 
 def read(path, content):
@@ -99,7 +123,12 @@ def test_mutated_checkpoints(folder, which, edits):
     read(folder / "f", mutate(PICKLES[which], edits))
 
 
-NAMES = [b"cposix\nsystem\n", b"cbuiltins\neval\n", b"cos\nsystem\n", b"ctorch._utils\n_rebuild_tensor_v2\n"]
+NAMES = [
+    b"cposix\nsystem\n",
+    b"cbuiltins\neval\n",
+    b"cos\nsystem\n",
+    b"ctorch._utils\n_rebuild_tensor_v2\n",
+]
 NAMES += [
     b"ccollections\nOrderedDict\n",
     b"cnumpy.core.multiarray\n_reconstruct\n",
@@ -124,7 +153,12 @@ VALUES = [
     b"C\x04abcd",
     b"\x88",
 ]
-VALUES += [b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x8f", b"G" + bytes(8), b"J\xff\xff\xff\xff"]
+VALUES += [
+    b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f",
+    b"\x8f",
+    b"G" + bytes(8),
+    b"J\xff\xff\xff\xff",
+]
 ACTS = [
     b"R",
     b"\x81",
@@ -188,10 +222,13 @@ class Whole:
     """A saved model, and its files' content."""
 
     def __init__(self, folder):
-        model = zoo.create("resnet10", dim=2).eval()
+        model = zoo.create("resnet10", embed_dim=2).eval()
         zoo.save(model, folder)
         self.shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        self.config, self.weights = (folder / "config.json").read_bytes(), (folder / "model.safetensors").read_bytes()
+        self.config, self.weights = (
+            (folder / "config.json").read_bytes(),
+            (folder / "model.safetensors").read_bytes(),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +242,9 @@ ODD = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=5),
-    st.sampled_from([10**9, 2**63, -1, 0, [], {}, [1] * 3, "resnet18", "cifar", "imagenet", [[[]]]]),
+    st.sampled_from(
+        [10**9, 2**63, -1, 0, [], {}, [1] * 3, "resnet18", "cifar", "imagenet", [[[]]]]
+    ),
 )
 
 
@@ -214,7 +253,10 @@ def loads_whole_or_not_at_all(folder, whole):
         model = load_directory(folder / "m")
     except zoo.ModelError:
         return
-    assert all(torch.isfinite(tensor).all() and not tensor.is_meta for tensor in model.state_dict().values())
+    assert all(
+        torch.isfinite(tensor).all() and not tensor.is_meta
+        for tensor in model.state_dict().values()
+    )
     assert {k: v.shape for k, v in model.state_dict().items()} == whole.shapes
     model.preprocess()
 
@@ -231,17 +273,32 @@ def test_mutated_configs(folder, whole, edits):
 
 
 @many(400)
-@given(where=st.sampled_from(["arch", "dim", "npid", "stem", "input", "size", "crop_pct", "mean", "std"]), value=ODD)
+@given(
+    where=st.sampled_from(
+        ["arch", "dim", "npid", "stem", "input", "size", "crop_pct", "mean", "std"]
+    ),
+    value=ODD,
+)
 def test_odd_values_in_the_config(folder, whole, where, value):
     config = json.loads(whole.config)
-    spot = config if where in config else config["npid"] if where in config["npid"] else config["npid"]["input"]
+    spot = (
+        config
+        if where in config
+        else config["npid"]
+        if where in config["npid"]
+        else config["npid"]["input"]
+    )
     spot[where] = value
     (folder / "m" / "config.json").write_text(json.dumps(config))
     loads_whole_or_not_at_all(folder, whole)
 
 
 @many(100)
-@given(edits=st.lists(EDIT.map(lambda edit: (edit[0], edit[1] % 20_000, edit[2])), min_size=1, max_size=3))
+@given(
+    edits=st.lists(
+        EDIT.map(lambda edit: (edit[0], edit[1] % 20_000, edit[2])), min_size=1, max_size=3
+    )
+)
 def test_mutated_weights(folder, whole, edits):
     (folder / "m" / "config.json").write_bytes(whole.config)
     (folder / "m" / "model.safetensors").write_bytes(mutate(whole.weights, edits))

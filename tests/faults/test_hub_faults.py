@@ -23,7 +23,7 @@ WEIGHTS = "resolve/.*/model.safetensors"
 
 @pytest.fixture(scope="module")
 def model():
-    return zoo.create("resnet10", dim=8).eval()
+    return zoo.create("resnet10", embed_dim=8).eval()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def published(hub, state):
 
 @pytest.fixture(scope="module")
 def new(tmp_path_factory):
-    return zoo.save(zoo.create("resnet10", dim=4), tmp_path_factory.mktemp("new") / "model")
+    return zoo.save(zoo.create("resnet10", embed_dim=4), tmp_path_factory.mktemp("new") / "model")
 
 
 @pytest.fixture
@@ -62,8 +62,12 @@ def test_17_a_pickle_that_runs_code_is_refused_before_anything_runs(tmp_path):
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
     for zipped in (True, False):
-        torch.save({"state_dict": {}, "x": Bomb()}, tmp_path / "f", _use_new_zipfile_serialization=zipped)
-        with pytest.raises(zoo.ModelError, match=r"refused: the pickle names posix\.system; nothing was run"):
+        torch.save(
+            {"state_dict": {}, "x": Bomb()}, tmp_path / "f", _use_new_zipfile_serialization=zipped
+        )
+        with pytest.raises(
+            zoo.ModelError, match=r"refused: the pickle names posix\.system; nothing was run"
+        ):
             zoo.convert(tmp_path / "f", tmp_path / "out", arch="resnet10")
     for protocol in range(6):
         (tmp_path / "f").write_bytes(pickle.dumps(Bomb(), protocol))
@@ -73,7 +77,9 @@ def test_17_a_pickle_that_runs_code_is_refused_before_anything_runs(tmp_path):
 
 
 def test_17_the_hub_path_loads_safetensors_only(published, fetch):
-    published.edit(REPO, {"model.safetensors": pickle.dumps({"fc.weight": 1}), "pytorch_model.bin": b"x"})
+    published.edit(
+        REPO, {"model.safetensors": pickle.dumps({"fc.weight": 1}), "pytorch_model.bin": b"x"}
+    )
     with pytest.raises(zoo.ModelError, match="a pickle, which could run code"):
         zoo.load(fetch())
     assert published.count("GET", "pytorch_model") == 0
@@ -96,7 +102,7 @@ def test_19_a_download_altered_twice_is_an_error_and_is_not_kept(published, fetc
     with pytest.raises(client.DamagedError, match=r"model\.safetensors does not have the sha256"):
         fetch()
     assert published.count("GET", WEIGHTS) == 2
-    assert zoo.load(fetch()).dim == 8
+    assert zoo.load(fetch()).embed_dim == 8
 
 
 def test_19_a_download_cut_off_is_resumed(published, fetch, model):
@@ -114,7 +120,7 @@ def test_19_cached_weights_altered_on_disk_are_fetched_again(published, fetch):
     found = fetch()
     blob = (found / "model.safetensors").resolve()
     blob.write_bytes(blob.read_bytes()[:-1] + b"\1")
-    assert zoo.load(fetch(f"{REPO}@{found.name}")).dim == 8
+    assert zoo.load(fetch(f"{REPO}@{found.name}")).embed_dim == 8
     assert published.count("GET", WEIGHTS) == 2
 
 
@@ -124,12 +130,16 @@ def test_19_cached_weights_altered_on_disk_are_fetched_again(published, fetch):
     + [(404, client.NotFoundError, "spelling")],
 )
 @pytest.mark.parametrize("path", ["/api/models", WEIGHTS])
-def test_20_final_answers_are_distinct_and_not_tried_again(published, fetch, status, kind, advice, path):
+def test_20_final_answers_are_distinct_and_not_tried_again(
+    published, fetch, status, kind, advice, path
+):
     published.fault("GET|HEAD", path, status=status, times=99)
     with pytest.raises(kind, match=advice):
         fetch()
     assert published.count("(GET)|(HEAD)", path) <= 1 and not published.slept
-    assert sum(bool(f.times < 99) for f in published.faults) == 1 and published.faults[0].times == 98
+    assert (
+        sum(bool(f.times < 99) for f in published.faults) == 1 and published.faults[0].times == 98
+    )
 
 
 def test_20_a_missing_token_and_missing_names_differ(published, fetch):
@@ -160,7 +170,9 @@ def test_20_a_wish_to_wait_for_an_hour_ends_it(published, fetch):
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_20_a_server_that_recovers_is_waited_for_and_one_that_does_not_is_left(published, fetch, status):
+def test_20_a_server_that_recovers_is_waited_for_and_one_that_does_not_is_left(
+    published, fetch, status
+):
     published.fault("GET", "/api/models", status=status, times=2)
     assert fetch().is_dir() and published.slept == [1, 2]
     published.fault("GET", "/api/models", status=status, times=99)
@@ -180,7 +192,9 @@ def test_20_a_failing_file_server_is_bounded_too(published, fetch, tmp_path):
 
 def test_20_a_server_that_says_nothing_times_out(published, fetch, monkeypatch):
     monkeypatch.setattr("zoo.hub._client.SILENCE", 0.1)
-    published.fault("GET", "/api/models", times=99, status=500, before=lambda: threading.Event().wait(0.4))
+    published.fault(
+        "GET", "/api/models", times=99, status=500, before=lambda: threading.Event().wait(0.4)
+    )
     with pytest.raises(client.UnreachableError, match="timed out"):
         fetch()
     assert published.slept == [1, 2, 4]
@@ -189,11 +203,15 @@ def test_20_a_server_that_says_nothing_times_out(published, fetch, monkeypatch):
 def test_21_a_pinned_revision_in_the_cache_needs_no_network(published, fetch):
     commit = fetch().name
     published.close()
-    assert zoo.load(fetch(f"{REPO}@{commit}")).dim == 8
-    assert zoo.load(fetch()).dim == 8  # and what the cache knows of a branch serves when nobody answers
+    assert zoo.load(fetch(f"{REPO}@{commit}")).embed_dim == 8
+    assert (
+        zoo.load(fetch()).embed_dim == 8
+    )  # and what the cache knows of a branch serves when nobody answers
 
 
-def test_21_offline_mode_uses_the_cache_or_says_which_command_fetches(published, fetch, monkeypatch):
+def test_21_offline_mode_uses_the_cache_or_says_which_command_fetches(
+    published, fetch, monkeypatch
+):
     commit = fetch().name
     published.log.clear()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -244,8 +262,12 @@ def test_22_a_read_only_cache_can_be_read_and_not_written(state, monkeypatch):
         other = server.edit(REPO, {"README.md": b"new"})
         (Path(outer) / "hub").chmod(0o755)
         with read_only(cache):
-            assert zoo.load(pull(f"{REPO}@{commit}", endpoint=server.url, cache=cache)).dim == 8
-            tagged = pull(f"{REPO}@v1", endpoint=server.url, cache=cache)  # a name that the cache cannot learn
+            assert (
+                zoo.load(pull(f"{REPO}@{commit}", endpoint=server.url, cache=cache)).embed_dim == 8
+            )
+            tagged = pull(
+                f"{REPO}@v1", endpoint=server.url, cache=cache
+            )  # a name that the cache cannot learn
             assert tagged.name == commit and not (tagged.parents[1] / "refs" / "v1").exists()
             with pytest.raises(zoo.HubError, match=rf"no access to {cache}.*set HF_HOME"):
                 pull(REPO, endpoint=server.url, cache=cache)
@@ -253,7 +275,9 @@ def test_22_a_read_only_cache_can_be_read_and_not_written(state, monkeypatch):
         server.close()
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", "C:evil", "a\\..\\evil", "a//b", "./x"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "a/../../evil", "/etc/evil", "C:evil", "a\\..\\evil", "a//b", "./x"]
+)
 def test_23_unsafe_names_are_refused_and_nothing_is_fetched(published, fetch, name):
     published.edit(REPO, {name: b"x"})
     with pytest.raises(zoo.HubError, match="unsafe name") as caught:
@@ -264,12 +288,18 @@ def test_23_unsafe_names_are_refused_and_nothing_is_fetched(published, fetch, na
 def test_23_only_a_models_own_files_are_fetched(published, fetch):
     published.edit(REPO, {"modeling.py": b"x", "sub/config.json": b"{}", "tokenizer.json": b"{}"})
     found = fetch()
-    assert sorted(p.name for p in found.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert sorted(p.name for p in found.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
     assert published.count("GET", "(modeling|sub|tokenizer)") == 0
 
 
 @pytest.mark.parametrize("where", ["/lfs/[0-9a-f]", "info/lfs", "/commit/", "preupload"])
-def test_24_an_interrupted_push_leaves_the_old_state_and_is_finished_by_another(published, new, tmp_path, where):
+def test_24_an_interrupted_push_leaves_the_old_state_and_is_finished_by_another(
+    published, new, tmp_path, where
+):
     old = published.resolve(REPO, "main")
     published.fault("PUT|POST", where, "drop", times=999)
     with pytest.raises(client.UnreachableError):
@@ -278,7 +308,7 @@ def test_24_an_interrupted_push_leaves_the_old_state_and_is_finished_by_another(
     published.faults.clear()
     done = push(new, REPO, endpoint=published.url)
     assert done.commit == published.resolve(REPO, "main") != old
-    assert zoo.load(pull(REPO, endpoint=published.url, cache=tmp_path / "cache")).dim == 4
+    assert zoo.load(pull(REPO, endpoint=published.url, cache=tmp_path / "cache")).embed_dim == 4
 
 
 def test_24_a_first_push_that_breaks_off_shows_an_empty_repository(hub, saved):
@@ -293,15 +323,24 @@ def test_24_a_first_push_that_breaks_off_shows_an_empty_repository(hub, saved):
 def test_24_a_commit_whose_answer_is_lost_is_not_made_twice(published, new):
     published.fault("POST", "/commit/", "late")
     done = push(new, REPO, endpoint=published.url)
-    assert published.count("POST", "/commit/") == 1 and done.commit == published.resolve(REPO, "main")
+    assert published.count("POST", "/commit/") == 1 and done.commit == published.resolve(
+        REPO, "main"
+    )
 
 
 def test_24_a_moved_branch_is_refused_with_advice(published, new):
     theirs = []
-    published.fault("POST", "/commit/", "none", before=lambda: theirs.append(published.edit(REPO, {"x.txt": b"1"})))
+    published.fault(
+        "POST",
+        "/commit/",
+        "none",
+        before=lambda: theirs.append(published.edit(REPO, {"x.txt": b"1"})),
+    )
     with pytest.raises(client.ConflictError, match=r"moved .*`npid pull lab/model --to"):
         push(new, REPO, endpoint=published.url)
     assert published.resolve(REPO, "main") == theirs[0]
     with pytest.raises(client.ConflictError, match="moved"):
         push(new, REPO, endpoint=published.url, parent="0" * 40)
-    assert push(new, REPO, endpoint=published.url, parent=theirs[0]).commit == published.resolve(REPO, "main")
+    assert push(new, REPO, endpoint=published.url, parent=theirs[0]).commit == published.resolve(
+        REPO, "main"
+    )

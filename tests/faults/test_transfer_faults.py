@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import zoo
-from npid.app import app
+from npid.main import app
 
 TASKS = {
     "knn": ["--k", "3"],
@@ -22,7 +22,10 @@ TASKS = {
 @pytest.fixture
 def model(tmp_path):
     torch.manual_seed(0)
-    return zoo.save(zoo.create("resnet10", dim=16, input=zoo.InputSpec(size=16, crop_pct=1.0)).eval(), tmp_path / "m")
+    return zoo.save(
+        zoo.create("resnet10", embed_dim=16, input=zoo.InputSpec(size=16, crop_pct=1.0)).eval(),
+        tmp_path / "m",
+    )
 
 
 @pytest.fixture(params=list(TASKS))
@@ -31,7 +34,9 @@ def npid(request, model, image_folder):
 
     def run(*words):
         name = request.param.split()[0]
-        return CliRunner().invoke(app, [name, str(model), str(image_folder), *TASKS[request.param], *words])
+        return CliRunner().invoke(
+            app, [name, str(model), str(image_folder), *TASKS[request.param], *words]
+        )
 
     return run
 
@@ -69,4 +74,7 @@ def test_a_part_below_the_number_of_classes_states_the_least(model, image_folder
     words = ["finetune", str(model), str(image_folder), "--labels"]
     refused(CliRunner().invoke(app, [*words, "8%"]), "take at least 17%")
     refused(CliRunner().invoke(app, [*words, "7"]), "smallest class", "has 6")
-    refused(CliRunner().invoke(app, ["knn", str(model), str(image_folder), "--k", "13"]), "13 is larger than the 12")
+    refused(
+        CliRunner().invoke(app, ["knn", str(model), str(image_folder), "--k", "13"]),
+        "13 is larger than the 12",
+    )

@@ -5,7 +5,7 @@ import torch
 from typer.testing import CliRunner
 
 import zoo
-from npid.app import app
+from npid.main import app
 
 
 def npid(*words):
@@ -14,13 +14,17 @@ def npid(*words):
 
 @pytest.fixture
 def saved(tmp_path):
-    return zoo.save(zoo.create("resnet10", dim=8).eval(), tmp_path / "model")
+    return zoo.save(zoo.create("resnet10", embed_dim=8).eval(), tmp_path / "model")
 
 
 @torch.no_grad()
 def test_a_model_travels_to_the_hub_and_back(hub, saved, tmp_path):
     done = npid("push", saved, "lab/small", "--dry-run")
-    assert done.exit_code == 0 and "model.safetensors" in done.output and "## How to load it" in done.output
+    assert (
+        done.exit_code == 0
+        and "model.safetensors" in done.output
+        and "## How to load it" in done.output
+    )
     assert not hub.log, "a dry run uses no network"
     done = npid("push", saved, "lab/small", "--tag", "v1", "--endpoint", hub.url)
     assert done.exit_code == 0 and "model.safetensors" in done.output, done.output
@@ -40,13 +44,19 @@ def test_what_is_not_on_the_hub_gets_one_message(hub, tmp_path):
 def test_a_folder_that_is_not_there_is_named_as_one(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     done = npid("info", "models/smal")
-    assert done.exit_code == 1 and "offline mode" in done.output and "nor is there a folder models/smal" in done.output
+    assert (
+        done.exit_code == 1
+        and "offline mode" in done.output
+        and "nor is there a folder models/smal" in done.output
+    )
 
 
 def test_a_hub_that_cannot_be_reached_is_one_message_to_a_listing_too(hub, caplog):
     hub.close()
     done = npid("list", "--remote", "lab", "--endpoint", hub.url)
-    assert done.exit_code == 1 and done.output.startswith("npid: models of lab: no connection to the Hub")
+    assert done.exit_code == 1 and done.output.startswith(
+        "npid: models of lab: no connection to the Hub"
+    )
     assert not caplog.records and "Retry" not in done.output and sum(hub.slept) < 60
 
 
@@ -54,7 +64,14 @@ def test_convert_reports_what_became_of_the_tensors(saved, tmp_path):
     done = npid("convert", saved, "--to", tmp_path / "flat.safetensors", "--format", "torchvision")
     assert done.exit_code == 0 and "used:" in done.output and "written:" in done.output
     done = npid(
-        "convert", tmp_path / "flat.safetensors", "--arch", "resnet10", "--stem", "small", "--to", tmp_path / "b"
+        "convert",
+        tmp_path / "flat.safetensors",
+        "--arch",
+        "resnet10",
+        "--stem",
+        "small",
+        "--to",
+        tmp_path / "b",
     )
     assert done.exit_code == 0, done.output
     x = torch.randn(2, 3, 32, 32)

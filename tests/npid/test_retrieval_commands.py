@@ -15,7 +15,10 @@ import zoo
 def model(tmp_path_factory):
     torch.manual_seed(0)
     spec = zoo.InputSpec(size=16, crop_pct=1.0)
-    return zoo.save(zoo.create("resnet10", dim=16, input=spec).eval(), tmp_path_factory.mktemp("m") / "model")
+    return zoo.save(
+        zoo.create("resnet10", embed_dim=16, input=spec).eval(),
+        tmp_path_factory.mktemp("m") / "model",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def store(tmp_path_factory, model):
 
 @pytest.fixture
 def digit(tmp_path):
-    from zoo.sources import open_source
+    from zoo.data.sources import open_source
 
     path = tmp_path / "digit.png"
     open_source("digits").image(17).save(path)
@@ -42,10 +45,16 @@ def test_an_image_a_folder_and_a_key_find_their_neighbours(tmp_path, store, digi
         return json.loads((tmp_path / "f.json").read_text())["found"], done.output
 
     [alone], output = found(digit, "--top", 3)
-    assert [i["key"] for i in alone["images"]][0] == "train/000017" and alone["images"][0]["score"] > 0.999
+    assert [i["key"] for i in alone["images"]][0] == "train/000017" and alone["images"][0][
+        "score"
+    ] > 0.999
     assert len(alone["images"]) == 3 and "train/000017" in output
     [same], _ = found(tmp_path)
-    assert same["query"] == "digit.png" and len(same["images"]) == 10 and same["images"][:3] == alone["images"]
+    assert (
+        same["query"] == "digit.png"
+        and len(same["images"]) == 10
+        and same["images"][:3] == alone["images"]
+    )
     [others], _ = found("train/000017", "--top", 2)
     assert [i["row"] for i in others["images"]] == [i["row"] for i in alone["images"][1:]]
     [every], _ = found("train/000017", "--top", 1436)
@@ -55,7 +64,11 @@ def test_an_image_a_folder_and_a_key_find_their_neighbours(tmp_path, store, digi
 def test_an_index_is_measured_and_used(store, digit):
     pytest.importorskip("faiss")
     done = npid("index", store, "--kind", "sq8")
-    assert done.exit_code == 0 and "recall@10 after re-ranking" in done.output and "MB per million" in done.output
+    assert (
+        done.exit_code == 0
+        and "recall@10 after re-ranking" in done.output
+        and "MB per million" in done.output
+    )
     exact, quick = npid("search", store, digit), npid("search", store, digit, "--index", "sq8")
     assert quick.exit_code == 0 and quick.output == exact.output
 
@@ -65,7 +78,8 @@ def test_model_and_data_in_place_of_a_store(tmp_path, monkeypatch, model, store,
     for _ in range(2):
         done = npid("search", model, "digits", digit)
         assert (
-            done.exit_code == 0 and done.output.split("\n")[1:] == npid("search", store, digit).output.split("\n")[1:]
+            done.exit_code == 0
+            and done.output.split("\n")[1:] == npid("search", store, digit).output.split("\n")[1:]
         )
     [cached] = (tmp_path / "cache" / "stores").iterdir()
     assert len(json.loads((cached / "manifest.json").read_text())["blocks"]) == 1
@@ -75,7 +89,15 @@ def test_duplicates_are_listed_and_drawn(tmp_path, model, image_folder):
     twin = image_folder / "train" / "dog" / "twin.png"
     twin.write_bytes((image_folder / "train" / "cat" / "2.png").read_bytes())
     assert npid("embed", model, image_folder, "--out", tmp_path / "s").exit_code == 0
-    words = ["--duplicates", "--threshold", 0.99999, "--sheet", tmp_path / "d.png", "--json", tmp_path / "d.json"]
+    words = [
+        "--duplicates",
+        "--threshold",
+        0.99999,
+        "--sheet",
+        tmp_path / "d.png",
+        "--json",
+        tmp_path / "d.json",
+    ]
     done = npid("search", tmp_path / "s", *words)
     assert done.exit_code == 0, done.output
     [group] = json.loads((tmp_path / "d.json").read_text())["found"]
@@ -85,7 +107,7 @@ def test_duplicates_are_listed_and_drawn(tmp_path, model, image_folder):
 
 def test_the_sheet_shows_the_query_and_its_neighbours(tmp_path, model, image_folder):
     """Each tile of the sheet is compared with the image that it should show."""
-    from downstream.retrieval.sheet import _CAPTION, _GAP, TILE
+    from downstream.retrieval.contact_sheet import _CAPTION, _GAP, TILE
 
     assert npid("embed", model, image_folder, "--out", tmp_path / "s").exit_code == 0
     query = image_folder / "test" / "cat" / "0.png"
@@ -99,7 +121,9 @@ def test_the_sheet_shows_the_query_and_its_neighbours(tmp_path, model, image_fol
     for j, path in enumerate(wanted):
         left = _GAP + j * (TILE + _GAP)
         tile = pixels[_GAP : _GAP + TILE, left : left + TILE]
-        assert np.array_equal(tile[3::7, 3::7], np.asarray(Image.open(path))), path  # 16 pixels as 7×7 each
+        assert np.array_equal(tile[3::7, 3::7], np.asarray(Image.open(path))), (
+            path
+        )  # 16 pixels as 7×7 each
         assert (pixels[_GAP + TILE :, left : left + TILE] < 128).any()  # the caption
 
 
@@ -118,7 +142,9 @@ def test_verify_finds_what_was_altered(tmp_path, model, store):
 def test_bad_input_gets_one_message(tmp_path, model, store, image_folder):
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty").mkdir()
-    other = zoo.save(zoo.create("resnet10", dim=16, input=zoo.load(model).input).eval(), tmp_path / "other")
+    other = zoo.save(
+        zoo.create("resnet10", embed_dim=16, input=zoo.load(model).input).eval(), tmp_path / "other"
+    )
     for words, message in [
         (["search", store, tmp_path / "text.png"], "text.png: not an image file"),
         (["search", store, tmp_path / "empty"], "empty: no images in it"),
@@ -134,6 +160,10 @@ def test_bad_input_gets_one_message(tmp_path, model, store, image_folder):
         (["index", store, "--kind", "ivg"], "unknown kind of index"),
     ]:
         done = npid(*words)
-        assert done.exit_code == 1 and isinstance(done.exception, SystemExit), (words, done.output, done.exception)
+        assert done.exit_code == 1 and isinstance(done.exception, SystemExit), (
+            words,
+            done.output,
+            done.exception,
+        )
         assert message in done.output and "Traceback" not in done.output, (words, done.output)
     assert not (tmp_path / "s").exists()

@@ -17,13 +17,13 @@ from torch.nn.functional import normalize
 
 from npid.monitor import best, knn_monitor
 from pretrain import PRESETS, override, pretrain
-from pretrain.bank import MemoryBank
-from pretrain.distributed import ALONE, joined
-from pretrain.objectives import ObjectiveSettings, build
-from pretrain.sharded import ShardedBank, bounds
-from zoo.backbones import BACKBONES, Backbone
-from zoo.files import WriteError, locked
-from zoo.sources import open_source
+from pretrain.communicator import ALONE, joined
+from pretrain.losses import ObjectiveSettings, build
+from pretrain.memory_bank.local import MemoryBank
+from pretrain.memory_bank.sharded import ShardedBank, bounds
+from zoo.data.sources import open_source
+from zoo.models import BACKBONES, Backbone
+from zoo.utils.files import WriteError, folder_lock
 
 N, D, B = 997, 16, 16
 OBJECTIVES = {
@@ -31,7 +31,9 @@ OBJECTIVES = {
     "nce": ObjectiveSettings(name="nce", negatives=40),
     "nce shared": ObjectiveSettings(name="nce", negatives=500, shared=True, z="ema"),
     "infonce": ObjectiveSettings(name="infonce", negatives=40, exclude_positive=False),
-    "infonce shared": ObjectiveSettings(name="infonce", negatives=2000, shared=True, corrected=True),
+    "infonce shared": ObjectiveSettings(
+        name="infonce", negatives=2000, shared=True, corrected=True
+    ),
 }
 
 
@@ -41,9 +43,9 @@ class NoNorm(Backbone):
 
     layers, first_conv, projection = ("conv1",), "conv1", "fc"
 
-    def __init__(self, dim, stem):
-        super().__init__(dim, stem)
-        self.conv1, self.fc = nn.Conv2d(3, 8, 3, 2), nn.Linear(8 * 9, dim)
+    def __init__(self, embed_dim, stem):
+        super().__init__(embed_dim, stem)
+        self.conv1, self.fc = nn.Conv2d(3, 8, 3, 2), nn.Linear(8 * 9, embed_dim)
 
     def forward(self, x):
         return self.fc(self.conv1(x).relu().flatten(1))
@@ -117,11 +119,16 @@ def wire(world, folder):
     """Bytes that this process put into each kind of collective in one step, counted at torch.distributed."""
     from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-    import pretrain.sharded
-    import pretrain.state
+    import pretrain.memory_bank.sharded
+    import pretrain.train_state
 
     sums, counted = dict.fromkeys(("all-gather", "all-reduce", "all-to-all"), 0), {}
-    real = dist.all_gather, dist.all_reduce, dist.all_to_all_single, pretrain.state.DistributedDataParallel
+    real = (
+        dist.all_gather,
+        dist.all_reduce,
+        dist.all_to_all_single,
+        pretrain.train_state.DistributedDataParallel,
+    )
 
     def counting(kind, at, send):
         def count(*given, **named):
@@ -140,8 +147,10 @@ def wire(world, folder):
     dist.all_gather = counting("all-gather", 1, real[0])
     dist.all_reduce = counting("all-reduce", 0, real[1])
     dist.all_to_all_single = counting("all-to-all", 1, real[2])
-    pretrain.state.DistributedDataParallel = Counting
-    pretrain.sharded.ShardedBank.block = 1 << 16  # so that negatives come in several exchanges
+    pretrain.train_state.DistributedDataParallel = Counting
+    pretrain.memory_bank.sharded.ShardedBank.block = (
+        1 << 16
+    )  # so that negatives come in several exchanges
     for name, changes in WIRED.items():
         seen = {}
 
@@ -149,10 +158,17 @@ def wire(world, folder):
             seen[now["step"]] = dict(sums)
 
         how = override(TINY, {"epochs": "1", "knn_every": "0", **changes})
-        pretrain.pretrain(open_source("digits"), folder / f"wire-{name}", how, world=world, on_step=on_step)
+        pretrain.pretrain(
+            open_source("digits"), folder / f"wire-{name}", how, world=world, on_step=on_step
+        )
         counted[name] = {kind: seen[3][kind] - seen[2][kind] for kind in sums}
-    dist.all_gather, dist.all_reduce, dist.all_to_all_single, pretrain.state.DistributedDataParallel = real
-    pretrain.sharded.ShardedBank.block = 1 << 18
+    (
+        dist.all_gather,
+        dist.all_reduce,
+        dist.all_to_all_single,
+        pretrain.train_state.DistributedDataParallel,
+    ) = real
+    pretrain.memory_bank.sharded.ShardedBank.block = 1 << 18
     return counted
 
 
@@ -172,22 +188,22 @@ def train(world, run, how=TINY, stop_at=0, **more):
 
 def resumed(world, folder):
     """A run in one go, and one that is cut within an epoch and resumed."""
-    import pretrain.loop
+    import pretrain.trainer
 
     train(world, folder / "whole", NORMED)
-    pretrain.loop.SAVE_EVERY = 0.0
+    pretrain.trainer.SAVE_EVERY = 0.0
     try:
         train(world, folder / "cut", NORMED, stop_at=7)
     except Crash:
         pass
     train(world, folder / "cut", NORMED, resume=True)
-    pretrain.loop.SAVE_EVERY = 120.0
+    pretrain.trainer.SAVE_EVERY = 120.0
 
 
 def faults(world, folder):
     """What this rank raised in each."""
     import pretrain.checkpoint
-    from pretrain.objectives.exact import Exact
+    from pretrain.losses.exact import Exact
 
     heard = {}
 
@@ -207,7 +223,7 @@ def faults(world, folder):
             heard["index"] = index.tolist()
         return forward(self, v, index, bank, generator) * spoil
 
-    pretrain.loop.SAVE_EVERY = 0.0
+    pretrain.trainer.SAVE_EVERY = 0.0
     Exact.forward = spoiled
     attempt("nan", "nan")
     Exact.forward = forward
@@ -222,7 +238,7 @@ def faults(world, folder):
     Exact.forward = interrupt
     attempt("sigterm", "sigterm")
     Exact.forward = forward
-    pretrain.loop.SAVE_EVERY = 120.0
+    pretrain.trainer.SAVE_EVERY = 120.0
 
     whole, save = folder / "whole" / "checkpoint.safetensors", pretrain.checkpoint.save
     before = whole.read_bytes()
@@ -234,7 +250,7 @@ def faults(world, folder):
     attempt("disk", "disk")
     pretrain.checkpoint.save = save
     attempt("begun", "whole", NORMED)
-    with locked(folder / "plain") if world.rank == 0 else nullcontext():
+    with folder_lock(folder / "plain") if world.rank == 0 else nullcontext():
         attempt("held", "plain", resume=True)
     attempt("uneven", "uneven", replace(TINY, batch=250 if world.size == 4 else 251))
     attempt("parametric", "parametric", override(TINY, {"objective.name": "parametric"}))
@@ -245,7 +261,12 @@ def faults(world, folder):
 
 
 def work(rank, size, port, folder):
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     torch.set_num_threads(1)
     with joined("cpu") as world:
         found = objectives(world) | neighbours(world)

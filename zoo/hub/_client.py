@@ -60,8 +60,14 @@ _FINAL: dict[int, tuple[type[HubError], str]] = {
         "the Hub wants a valid token (401): the repository is private or does not exist, or the token is wrong; "
         "run `hf auth login` or set HF_TOKEN",
     ),
-    403: (ForbiddenError, "the token may not do this (403): ask the owner for access, or use a token with write scope"),
-    404: (NotFoundError, "not found (404): check the spelling of the repository, revision and file"),
+    403: (
+        ForbiddenError,
+        "the token may not do this (403): ask the owner for access, or use a token with write scope",
+    ),
+    404: (
+        NotFoundError,
+        "not found (404): check the spelling of the repository, revision and file",
+    ),
     409: (ConflictError, "it exists already and differs (409)"),
     412: (ConflictError, "the branch has moved (412)"),
 }
@@ -92,12 +98,18 @@ def _explain(what: str, error: Exception) -> HubError | None:
         if isinstance(cause, HfHubHTTPError):
             return _answered(what, cause)
         if isinstance(cause, httpx2.ConnectError | httpx2.ProxyError):
-            return UnreachableError(f"{what}: no connection to the Hub ({cause}); check the network and HF_ENDPOINT")
+            return UnreachableError(
+                f"{what}: no connection to the Hub ({cause}); check the network and HF_ENDPOINT"
+            )
         if isinstance(cause, httpx2.TransportError):
-            return UnreachableError(f"{what}: the connection broke or timed out ({cause}); try again later", 0)
+            return UnreachableError(
+                f"{what}: the connection broke or timed out ({cause}); try again later", 0
+            )
     if isinstance(error, OSError) and error.errno is not None:
         where = error.filename or "the cache"
-        return HubError(f"{what}: no access to {where} ({error.strerror}); free it, or set HF_HOME to another folder")
+        return HubError(
+            f"{what}: no access to {where} ({error.strerror}); free it, or set HF_HOME to another folder"
+        )
     if isinstance(error, OSError):  # the client's check of the size
         return UnreachableError(f"{what}: the download was cut short; try again", 0)
     return HubError(f"{what}: {error}") if isinstance(error, ValueError) else None
@@ -112,7 +124,9 @@ def _answered(what: str, error: HfHubHTTPError) -> HubError:
         return HubError(f"{what}: the Hub refused the request ({error})")
     asked = _seconds(error.response) or 0.0
     if asked > _LONGEST:
-        return UnreachableError(f"{what}: the Hub answered {status} and asks to wait {asked:.0f} s; try again then")
+        return UnreachableError(
+            f"{what}: the Hub answered {status} and asks to wait {asked:.0f} s; try again then"
+        )
     return UnreachableError(f"{what}: the Hub answered {status}; try again later", asked)
 
 

@@ -10,10 +10,16 @@ from huggingface_hub import HfApi
 from zoo.errors import HubError
 from zoo.hub import _client
 from zoo.hub._client import call
-from zoo.weights import BANK, CONFIG, WEIGHTS
+from zoo.models.model_dir import BANK, CONFIG, WEIGHTS
 
 CARD, METRICS = "README.md", "metrics.json"
-ALLOWED = (CONFIG, CARD, METRICS, BANK, WEIGHTS)  # fetched in this order: weights in place mean that all is
+ALLOWED = (
+    CONFIG,
+    CARD,
+    METRICS,
+    BANK,
+    WEIGHTS,
+)  # fetched in this order: weights in place mean that all is
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _REVISION = re.compile(r"\w[\w./-]*")
 
@@ -44,7 +50,9 @@ class Remote:
 def digest(content: bytes | Path, *, sha256: bool) -> str:
     """Hex sha256 of the content, or its git blob id."""
     size = content.stat().st_size if isinstance(content, Path) else len(content)
-    hashed = hashlib.sha256() if sha256 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    hashed = (
+        hashlib.sha256() if sha256 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    )
     if isinstance(content, bytes):
         hashed.update(content)
         return hashed.hexdigest()
@@ -69,10 +77,14 @@ def split(model: str, revision: str | None = None) -> tuple[str, str]:
     if not is_repo(model):
         raise HubError(f"{model!r} is no repository: expected org/name or org/name@revision")
     if given and revision and given != revision:
-        raise HubError(f"{model!r} and the revision {revision!r} contradict each other; give one of them")
+        raise HubError(
+            f"{model!r} and the revision {revision!r} contradict each other; give one of them"
+        )
     wanted = given or revision or "main"
     if not _REVISION.fullmatch(wanted) or ".." in wanted:
-        raise HubError(f"{wanted!r} is no revision: expected a branch, a tag or a commit of 40 hex digits")
+        raise HubError(
+            f"{wanted!r} is no revision: expected a branch, a tag or a commit of 40 hex digits"
+        )
     return repo, wanted
 
 
@@ -83,8 +95,15 @@ def check_name(name: str, repo: str) -> None:
         HubError: naming the file.
     """
     parts = name.split("/")
-    if "\\" in name or ":" in name or "\0" in name or any(part in ("", ".", "..") for part in parts):
-        raise HubError(f"{repo}: refused, for it holds a file with the unsafe name {name!r}; nothing was fetched")
+    if (
+        "\\" in name
+        or ":" in name
+        or "\0" in name
+        or any(part in ("", ".", "..") for part in parts)
+    ):
+        raise HubError(
+            f"{repo}: refused, for it holds a file with the unsafe name {name!r}; nothing was fetched"
+        )
 
 
 def look(api: HfApi, repo: str, revision: str) -> Remote:
@@ -94,7 +113,12 @@ def look(api: HfApi, repo: str, revision: str) -> Remote:
         HubError: if it cannot be read, or holds unsafe names.
     """
     info = call(
-        f"{repo}@{revision}", api.model_info, repo, revision=revision, files_metadata=True, timeout=_client.SILENCE
+        f"{repo}@{revision}",
+        api.model_info,
+        repo,
+        revision=revision,
+        files_metadata=True,
+        timeout=_client.SILENCE,
     )
     files = {}
     for file in info.siblings or []:

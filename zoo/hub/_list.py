@@ -8,7 +8,9 @@ from zoo.cards import TAG, Summary
 from zoo.hub._client import call
 
 
-def list_remote(org: str, *, endpoint: str | None = None, token: str | None = None) -> list[Summary]:
+def list_remote(
+    org: str, *, endpoint: str | None = None, token: str | None = None
+) -> list[Summary]:
     """Models of an organisation or user that carry this library's tag, by name.
 
     Raises:
@@ -16,7 +18,11 @@ def list_remote(org: str, *, endpoint: str | None = None, token: str | None = No
     """
     api = HfApi(endpoint=endpoint, token=token)
     # one try of ours: the client makes several of its own here
-    found = call(f"models of {org}", lambda: list(api.list_models(author=org, filter=TAG, cardData=True)), tries=1)
+    found = call(
+        f"models of {org}",
+        lambda: list(api.list_models(author=org, filter=TAG, cardData=True)),
+        tries=1,
+    )
     return sorted((_listed(info) for info in found), key=lambda listed: listed.name)
 
 
@@ -39,6 +45,8 @@ def _knn(index: list[dict[str, Any]]) -> float | None:
     for model in index:
         for result in model.get("results", []):
             for metric in result.get("metrics", []):
-                if metric.get("type") == "accuracy" and str(metric.get("name", "")).startswith("kNN top1"):
+                if metric.get("type") == "accuracy" and str(metric.get("name", "")).startswith(
+                    "kNN top1"
+                ):
                     return metric.get("value")
     return None

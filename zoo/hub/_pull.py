@@ -10,10 +10,10 @@ from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.file_download import repo_folder_name
 
 from zoo.errors import HubError, NpidError
-from zoo.files import new_folder, write_text
 from zoo.hub._client import DamagedError, OfflineError, UnreachableError, call
 from zoo.hub._files import ALLOWED, Record, digest, is_repo, look, split
-from zoo.weights import BANK, CONFIG, WEIGHTS
+from zoo.models.model_dir import BANK, CONFIG, WEIGHTS
+from zoo.utils.files import new_folder, write_text
 
 __all__ = ["is_repo", "pull"]
 SOURCE = "source.json"  # beside a pulled copy: repository, revision asked for and commit
@@ -51,7 +51,9 @@ def pull(
         WriteError: if ``to`` is not empty or cannot be written.
     """
     repo, wanted = split(model, revision)
-    store = Path(cache or constants.HF_HUB_CACHE).expanduser() / repo_folder_name(repo_id=repo, repo_type="model")
+    store = Path(cache or constants.HF_HUB_CACHE).expanduser() / repo_folder_name(
+        repo_id=repo, repo_type="model"
+    )
     found = _cached(store, wanted) if _is_commit(wanted) else None
     if found is None:
         try:
@@ -109,8 +111,13 @@ def _fetch(api: HfApi, repo: str, revision: str, store: Path) -> Path:
         if name in remote.files:
             path = _checked(api, repo, name, remote.commit, remote.files[name], store)
     if not _is_commit(revision):
-        with contextlib.suppress(NpidError):  # what the cache knows of a branch or tag; a read-only cache cannot learn
-            if not (store / "refs" / revision).is_file() or (store / "refs" / revision).read_text() != remote.commit:
+        with contextlib.suppress(
+            NpidError
+        ):  # what the cache knows of a branch or tag; a read-only cache cannot learn
+            if (
+                not (store / "refs" / revision).is_file()
+                or (store / "refs" / revision).read_text() != remote.commit
+            ):
                 write_text(store / "refs" / revision, remote.commit)
     return path.parent
 

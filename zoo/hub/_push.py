@@ -10,10 +10,10 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from zoo import cards
 from zoo.errors import HubError
-from zoo.files import readable
 from zoo.hub._client import ConflictError, NotFoundError, UnreachableError, call
 from zoo.hub._files import ALLOWED, CARD, Remote, is_repo, look
-from zoo.weights import load_bank, load_directory
+from zoo.models.model_dir import load_bank, load_directory
+from zoo.utils.files import format_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,9 @@ class Pushed:
         verb = {True: "would upload", False: "uploaded"}[self.dry_run]
         said = []
         for name, size in self.sizes.items():
-            said.append(f"{verb if name in self.uploaded else 'unchanged'}: {name} ({readable(size)})")
+            said.append(
+                f"{verb if name in self.uploaded else 'unchanged'}: {name} ({format_bytes(size)})"
+            )
         said += [f"deleted: {name}" for name in self.deleted]
         said += [f"left out: {name} (no part of a model)" for name in self.left_out]
         if self.dry_run:
@@ -95,8 +97,14 @@ def push(
     directory = Path(directory)
     load_directory(directory)
     load_bank(directory)
-    card = (directory / CARD).read_text() if (directory / CARD).is_file() else cards.render(directory, repo=repo)
-    files: dict[str, Path | bytes] = {name: directory / name for name in ALLOWED if (directory / name).is_file()}
+    card = (
+        (directory / CARD).read_text()
+        if (directory / CARD).is_file()
+        else cards.render(directory, repo=repo)
+    )
+    files: dict[str, Path | bytes] = {
+        name: directory / name for name in ALLOWED if (directory / name).is_file()
+    }
     files[CARD] = card.encode()
     api = HfApi(endpoint=endpoint, token=token)
     plan = Pushed(
@@ -104,12 +112,18 @@ def push(
         sizes={name: _size(content) for name, content in files.items()},
         uploaded=list(files),
         card=card,
-        left_out=sorted(p.name for p in directory.iterdir() if p.name not in ALLOWED and p.name != "source.json"),
+        left_out=sorted(
+            p.name for p in directory.iterdir() if p.name not in ALLOWED and p.name != "source.json"
+        ),
         url=f"{api.endpoint}/{repo}",
         tag=tag,
         dry_run=dry_run,
     )
-    return plan if dry_run else _send(api, plan, files, private, parent, message or f"Push {directory.name}")
+    return (
+        plan
+        if dry_run
+        else _send(api, plan, files, private, parent, message or f"Push {directory.name}")
+    )
 
 
 def _size(content: Path | bytes) -> int:
@@ -117,7 +131,12 @@ def _size(content: Path | bytes) -> int:
 
 
 def _send(
-    api: HfApi, plan: Pushed, files: dict[str, Path | bytes], private: bool, parent: str | None, message: str
+    api: HfApi,
+    plan: Pushed,
+    files: dict[str, Path | bytes],
+    private: bool,
+    parent: str | None,
+    message: str,
 ) -> Pushed:
     repo, tag = plan.repo, plan.tag
     try:
@@ -126,11 +145,15 @@ def _send(
         call(f"creating {repo}", api.create_repo, repo, private=private, exist_ok=True)
         remote = look(api, repo, "main")
     if private and remote.private is False:
-        raise ConflictError(f"{repo} exists and is public, so nothing was sent; make it private on the Hub first")
+        raise ConflictError(
+            f"{repo} exists and is public, so nothing was sent; make it private on the Hub first"
+        )
     tagged = _tagged(api, repo, tag) if tag else None
     changed, stale = _difference(files, remote)
     if tagged and (changed or stale or tagged != remote.commit):
-        raise ConflictError(f"{repo}: the tag {tag!r} names commit {tagged[:12]} already; choose another tag")
+        raise ConflictError(
+            f"{repo}: the tag {tag!r} names commit {tagged[:12]} already; choose another tag"
+        )
     if changed or stale:
         if parent not in (None, remote.commit):
             raise _moved(repo, str(parent), remote)
@@ -142,18 +165,26 @@ def _send(
 
 def _difference(files: dict[str, Path | bytes], remote: Remote) -> tuple[list[str], list[str]]:
     """Files to upload, and files of a model that the repository has too many."""
-    changed = [name for name in files if name not in remote.files or not remote.files[name].fits(files[name])]
+    changed = [
+        name
+        for name in files
+        if name not in remote.files or not remote.files[name].fits(files[name])
+    ]
     return changed, [name for name in ALLOWED if name in remote.files and name not in files]
 
 
-def _publish(api: HfApi, repo: str, files: dict[str, Path | bytes], before: Remote, message: str) -> Remote:
+def _publish(
+    api: HfApi, repo: str, files: dict[str, Path | bytes], before: Remote, message: str
+) -> Remote:
     """Commit on top of ``before``. An answer may be lost after the commit has arrived, so the branch is asked each
     time: it holds the new state, the old one (another try is safe), or someone else's."""
     changed, stale = _difference(files, before)
     for wait in (2.0, None):
         fault = None
         try:
-            _commit(api, repo, {name: files[name] for name in changed}, stale, before.commit, message)
+            _commit(
+                api, repo, {name: files[name] for name in changed}, stale, before.commit, message
+            )
         except ConflictError as error:
             raise _moved(repo, before.commit, look(api, repo, "main")) from error
         except UnreachableError as error:
@@ -184,12 +215,23 @@ def _tagged(api: HfApi, repo: str, tag: str) -> str | None:
     return None
 
 
-def _commit(api: HfApi, repo: str, files: dict[str, Path | bytes], stale: list[str], parent: str, message: str) -> None:
+def _commit(
+    api: HfApi,
+    repo: str,
+    files: dict[str, Path | bytes],
+    stale: list[str],
+    parent: str,
+    message: str,
+) -> None:
     """Upload what is large, then change everything in one commit on top of ``parent``."""
     with contextlib.ExitStack() as stack:
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
         for name, content in files.items():
-            opened = io.BytesIO(content) if isinstance(content, bytes) else stack.enter_context(open(content, "rb"))
+            opened = (
+                io.BytesIO(content)
+                if isinstance(content, bytes)
+                else stack.enter_context(open(content, "rb"))
+            )
             operations.append(CommitOperationAdd(name, opened))
         operations += [CommitOperationDelete(name) for name in stale]
         call(

@@ -70,9 +70,19 @@ def coco(tmp_path):
             images.append({"id": 100 + i, "file_name": f"{i}.png", "width": 64, "height": 48})
             for name, (x1, y1, x2, y2) in objects:
                 frame = [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1]
-                boxes.append({"id": len(boxes) + 1, "image_id": 100 + i, "category_id": ids[name], "bbox": frame})
+                boxes.append(
+                    {
+                        "id": len(boxes) + 1,
+                        "image_id": 100 + i,
+                        "category_id": ids[name],
+                        "bbox": frame,
+                    }
+                )
                 boxes[-1] |= {"area": frame[2] * frame[3], "iscrowd": 0}
-        categories = [{"id": 0, "name": "shapes"}, *({"id": id, "name": name} for name, id in ids.items())]
+        categories = [
+            {"id": 0, "name": "shapes"},
+            *({"id": id, "name": name} for name, id in ids.items()),
+        ]
         content = {"images": images, "annotations": boxes, "categories": categories}
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
     return root
@@ -102,7 +112,7 @@ def model(tmp_path):
 
     def make(arch: str, stem: str | None = None, **more) -> Path:
         torch.manual_seed(0)
-        net = zoo.create(arch, dim=8, stem=stem, **more)
+        net = zoo.create(arch, embed_dim=8, stem=stem, **more)
         for module in net.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.1)

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-import downstream.results
-from npid.app import app
+import zoo.results
+from npid.main import app
 from zoo import RunError
-from zoo.files import WriteError
-from zoo.stopping import Stopped
+from zoo.utils.files import WriteError
+from zoo.utils.signals import Stopped
 
 SMALL = [
     "MODEL.RPN.PRE_NMS_TOPK_TRAIN", 50, "MODEL.RPN.POST_NMS_TOPK_TRAIN", 10, "MODEL.RPN.PRE_NMS_TOPK_TEST", 50,
@@ -36,7 +36,10 @@ def test_without_detectron2_one_message_says_how_to_install_it(monkeypatch, mode
         monkeypatch.setitem(sys.modules, name, None)
     done = npid(model("resnet10"), voc, "--out", tmp_path / "run")
     assert done.exit_code == 1 and "detection needs detectron2" in done.output
-    assert "git+https://github.com/facebookresearch/detectron2" in done.output and not (tmp_path / "run").exists()
+    assert (
+        "git+https://github.com/facebookresearch/detectron2" in done.output
+        and not (tmp_path / "run").exists()
+    )
 
 
 needs_detectron2 = pytest.mark.usefixtures("detectron2")
@@ -44,22 +47,46 @@ needs_detectron2 = pytest.mark.usefixtures("detectron2")
 
 @pytest.fixture
 def detectron2():
-    pytest.importorskip("detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError)
+    pytest.importorskip(
+        "detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError
+    )
 
 
 @needs_detectron2
 def test_from_a_model_and_a_voc_folder_to_scores_and_pictures(model, voc, tmp_path):
     run, scores = tmp_path / "run", tmp_path / "all.json"
-    start = [model("resnet10"), voc, "--out", run, "--device", "cpu", "--json", scores, "--pictures", 2]
-    more = ["SOLVER.MAX_ITER", 5, "TEST.PRECISE_BN.ENABLED", True, "TEST.PRECISE_BN.NUM_ITER", 2, *SMALL]
+    start = [
+        model("resnet10"),
+        voc,
+        "--out",
+        run,
+        "--device",
+        "cpu",
+        "--json",
+        scores,
+        "--pictures",
+        2,
+    ]
+    more = [
+        "SOLVER.MAX_ITER",
+        5,
+        "TEST.PRECISE_BN.ENABLED",
+        True,
+        "TEST.PRECISE_BN.NUM_ITER",
+        2,
+        *SMALL,
+    ]
     done = npid(*start, *more)
     assert done.exit_code == 0, done.output
     assert "AP50/blue" in done.output and "Environment" not in done.output
-    results = downstream.results.read(run / "metrics.json")[0]
+    results = zoo.results.read(run / "metrics.json")[0]
     assert {"AP", "AP50", "AP75", "AP50/blue", "AP50/red"} == set(results.metrics)
     assert results.split_sizes == {"trainval": 6, "test": 3} and results.settings["iterations"] == 5
-    assert downstream.results.read(scores) == [results]
-    assert sorted(path.name for path in (run / "pictures").iterdir()) == ["shape 6.png", "shape 7.png"]
+    assert zoo.results.read(scores) == [results]
+    assert sorted(path.name for path in (run / "pictures").iterdir()) == [
+        "shape 6.png",
+        "shape 7.png",
+    ]
     assert Image.open(run / "pictures" / "shape 6.png").size == (2 * 64 + 8, 48)
     kept = ["model_0000001.pth", "model_0000003.pth", "model_final.pth"]
     assert sorted(path.name for path in run.glob("*.pth")) == kept
@@ -69,10 +96,12 @@ def test_from_a_model_and_a_voc_folder_to_scores_and_pictures(model, voc, tmp_pa
     assert done.exit_code == 1 and "already holds a run" in done.output
     done = npid(*start, "--eval-only")  # with the run's own config
     assert done.exit_code == 0, done.output
-    assert downstream.results.read(run / "metrics.json")[1].metrics == results.metrics
+    assert zoo.results.read(run / "metrics.json")[1].metrics == results.metrics
     done = npid(*start, "--resume", "SOLVER.MAX_ITER", 7)
     assert done.exit_code == 0, done.output
-    iterations = [json.loads(line)["iteration"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    iterations = [
+        json.loads(line)["iteration"] for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
     assert iterations[-1] == 6 and 4 in iterations
 
     done = npid(*start, "--resume", *more, "SOLVER.BASE_LR", 0.5)
@@ -86,10 +115,23 @@ def test_from_a_model_and_a_voc_folder_to_scores_and_pictures(model, voc, tmp_pa
 @needs_detectron2
 def test_from_coco_json_and_from_random_weights(model, coco, tmp_path):
     run = tmp_path / "run"
-    done = npid(model("resnet10"), coco, "--out", run, "--scratch", "--pictures", 0, "SOLVER.MAX_ITER", 1, *SMALL)
+    done = npid(
+        model("resnet10"),
+        coco,
+        "--out",
+        run,
+        "--scratch",
+        "--pictures",
+        0,
+        "SOLVER.MAX_ITER",
+        1,
+        *SMALL,
+    )
     assert done.exit_code == 0, done.output
-    results = downstream.results.read(run / "metrics.json")[0]
-    assert {"AP", "AP50", "AP75", "AP50/blue", "AP50/red"} == set(results.metrics) and results.settings["scratch"]
+    results = zoo.results.read(run / "metrics.json")[0]
+    assert {"AP", "AP50", "AP75", "AP50/blue", "AP50/red"} == set(
+        results.metrics
+    ) and results.settings["scratch"]
     assert results.split_sizes == {"train": 6, "val": 3} and not (run / "pictures").exists()
 
 
@@ -105,7 +147,11 @@ def test_killed_at_any_moment_a_run_goes_on_from_its_newest_checkpoint(model, vo
         text=True,
     )
     deadline = time.monotonic() + 300
-    while not (run / "last_checkpoint").is_file() and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not (run / "last_checkpoint").is_file()
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     assert process.poll() is None, process.stderr.read()
     process.send_signal(signal.SIGKILL)
@@ -116,9 +162,14 @@ def test_killed_at_any_moment_a_run_goes_on_from_its_newest_checkpoint(model, vo
     done = npid(*words[:4], "--device", "cpu", "--resume", "SOLVER.MAX_ITER", saved + 2)
     assert done.exit_code == 0, done.output
     log = (run / "log.txt").read_text()
-    assert f"Starting training from iteration {saved + 1}" in log and not (run / ".model_0000099.pth.torn").exists()
+    assert (
+        f"Starting training from iteration {saved + 1}" in log
+        and not (run / ".model_0000099.pth.torn").exists()
+    )
     content = torch.load(run / "model_final.pth")
-    assert content["iteration"] == saved + 1 and content["trainer"]["_trainer"]["optimizer"]["state"]
+    assert (
+        content["iteration"] == saved + 1 and content["trainer"]["_trainer"]["optimizer"]["state"]
+    )
 
 
 @needs_detectron2
@@ -137,7 +188,9 @@ def test_a_signal_saves_and_stops_with_its_own_exit_code(model, voc, tmp_path, m
         task.run(model("resnet10"), str(voc), run, settings, progress)
     assert caught.value.signal == signal.SIGTERM
     assert (run / "last_checkpoint").read_text() == "model_0000002.pth"
-    with pytest.MonkeyPatch.context() as patch:  # a save that breaks off leaves the newest checkpoint as it is
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # a save that breaks off leaves the newest checkpoint as it is
 
         def half(content, path):
             path.write_bytes(b"half")
@@ -146,7 +199,9 @@ def test_a_signal_saves_and_stops_with_its_own_exit_code(model, voc, tmp_path, m
         patch.setattr(torch, "save", half)
         with pytest.raises(WriteError, match=r"cannot write .*model_0000003\.pth: No space left"):
             task.run(model("resnet10"), str(voc), run, task.Settings(resume=True))
-    assert (run / "last_checkpoint").read_text() == "model_0000002.pth" and len(list(run.glob("*.pth"))) == 2
+    assert (run / "last_checkpoint").read_text() == "model_0000002.pth" and len(
+        list(run.glob("*.pth"))
+    ) == 2
     with pytest.raises(RunError, match="infinite or NaN|diverged"):
         wild = (*settings.options, "SOLVER.BASE_LR", "1e30", "SOLVER.WARMUP_ITERS", "0")
         task.run(model("resnet10"), str(voc), tmp_path / "wild", task.Settings(options=wild))
@@ -166,7 +221,9 @@ def test_a_resumed_run_sees_other_images_than_it_began_with(model, voc, tmp_path
 
     monkeypatch.setattr(trainers.Reader, "__call__", note)
     options = tuple(str(word) for word in ("SOLVER.MAX_ITER", 2, *SMALL))
-    task.run(model("resnet10"), str(voc), tmp_path / "run", task.Settings(options=options, pictures=0))
+    task.run(
+        model("resnet10"), str(voc), tmp_path / "run", task.Settings(options=options, pictures=0)
+    )
     first = [id for id in seen if id not in {"shape 6", "shape 7", "shape 8"}]
     seen.clear()
     longer = task.Settings(options=("SOLVER.MAX_ITER", "4"), resume=True, pictures=0)
@@ -186,7 +243,9 @@ def test_images_are_read_as_everywhere_and_a_truncated_one_is_named(model, voc, 
     deep = np.full((48, 64), 40000, np.uint16)
     Image.fromarray(deep).save(file)
     entry = {"file_name": str(file), "image_id": "shape 0", "width": 64, "height": 48}
-    assert (reader(entry)["image"] == round(40000 / 65535 * 255)).all()  # a plain conversion gives 255
+    assert (
+        reader(entry)["image"] == round(40000 / 65535 * 255)
+    ).all()  # a plain conversion gives 255
     Image.new("RGBA", (64, 48), (255, 0, 0, 0)).save(file)
     assert (reader(entry)["image"] == 255).all()  # the hidden red does not show
 
@@ -202,7 +261,11 @@ def test_images_are_read_as_everywhere_and_a_truncated_one_is_named(model, voc, 
             ExceptionWrapper().reraise()
     assert str(again.value) == str(caught.value) and str(caught.value).startswith(str(broken))
     done = npid(model("resnet10"), voc, "--out", tmp_path / "run", "SOLVER.MAX_ITER", 6, *SMALL)
-    assert done.exit_code == 1 and "shape 1.png: cannot be decoded" in done.output and "Traceback" not in done.output
+    assert (
+        done.exit_code == 1
+        and "shape 1.png: cannot be decoded" in done.output
+        and "Traceback" not in done.output
+    )
 
 
 @needs_detectron2

@@ -9,7 +9,9 @@ import torch
 from downstream import detection
 from zoo import ModelError
 
-pytest.importorskip("detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError)
+pytest.importorskip(
+    "detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError
+)
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "train_net.py"
 REDUCED = [
@@ -49,7 +51,9 @@ def test_a_shipped_config_trains_a_step_and_detects(name):
     moved = {key for key, p in built.named_parameters() if not torch.equal(p, before[key])}
     trained = {key for key, p in built.named_parameters() if p.requires_grad}
     assert moved <= trained and "roi_heads.box_predictor.cls_score.weight" in moved
-    assert any(key.startswith("backbone.") for key in moved) and any("rpn_head" in key for key in moved)
+    assert any(key.startswith("backbone.") for key in moved) and any(
+        "rpn_head" in key for key in moved
+    )
     with torch.no_grad():
         found = built.eval()([{"image": image, "height": 128, "width": 192}])[0]["instances"]
     assert found.image_size == (128, 192) and len(found) <= 100
@@ -59,8 +63,14 @@ def test_a_shipped_config_trains_a_step_and_detects(name):
 
 def test_every_config_has_a_header_with_command_time_and_score():
     for name in detection.shipped_configs():
-        header = [line for line in detection.config_file(name).read_text().splitlines() if line.startswith("#")]
-        assert all(any(word in line for line in header) for word in ("Command:", "Expected:", "Score:")), name
+        header = [
+            line
+            for line in detection.config_file(name).read_text().splitlines()
+            if line.startswith("#")
+        ]
+        assert all(
+            any(word in line for line in header) for word in ("Command:", "Expected:", "Score:")
+        ), name
         command = next(line for line in header if "Command:" in line)
         assert f"--config-file {name}" in command and "npid detect" in command
 
@@ -76,7 +86,9 @@ def test_freezing_of_the_paper(model):
     cfg.merge_from_list([*REDUCED, "MODEL.NPID.ARCH", "resnet18"])
     built = build_model(cfg)
     trained = {name for name, p in built.backbone.named_parameters() if p.requires_grad}
-    assert trained and all(name.startswith("net.layer3.") for name in trained)  # conv1, res2 and res3 are still
+    assert trained and all(
+        name.startswith("net.layer3.") for name in trained
+    )  # conv1, res2 and res3 are still
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in built.modules())
     assert any(isinstance(module, FrozenBatchNorm2d) for module in built.roi_heads.modules())
 
@@ -102,8 +114,12 @@ def test_a_stock_script_trains_and_scores_with_a_shipped_config_unchanged(model,
     from detectron2.data.datasets import register_pascal_voc
     from detectron2.engine import default_argument_parser
 
-    for xml in (voc / "Annotations").iterdir():  # detectron2's reader takes JPEG, no spaces, and every tag
-        text = xml.read_text().replace("<bndbox>", "<pose/><truncated>0</truncated><difficult>0</difficult><bndbox>")
+    for xml in (
+        voc / "Annotations"
+    ).iterdir():  # detectron2's reader takes JPEG, no spaces, and every tag
+        text = xml.read_text().replace(
+            "<bndbox>", "<pose/><truncated>0</truncated><difficult>0</difficult><bndbox>"
+        )
         xml.with_name(xml.name.replace(" ", "_")).write_text(text)
     for image in (voc / "JPEGImages").iterdir():
         image.rename(image.with_name(image.stem.replace(" ", "_") + ".jpg"))
@@ -113,10 +129,23 @@ def test_a_stock_script_trains_and_scores_with_a_shipped_config_unchanged(model,
         name = f"shapes_{split}_{tmp_path.name}"
         register_pascal_voc(name, str(voc), split, 2007, class_names=["blue", "red"])
         MetadataCatalog.get(name).evaluator_type = "pascal_voc"
-    words = ["--config-file", str(detection.config_file("voc07_c4")), "--num-gpus", "0", *map(str, REDUCED)]
+    words = [
+        "--config-file",
+        str(detection.config_file("voc07_c4")),
+        "--num-gpus",
+        "0",
+        *map(str, REDUCED),
+    ]
     words += ["DATASETS.TRAIN", f"('shapes_trainval_{tmp_path.name}',)"]
     words += ["DATASETS.TEST", f"('shapes_test_{tmp_path.name}',)"]
-    words += ["MODEL.WEIGHTS", str(model("resnet18")), "MODEL.NPID.ARCH", "resnet18", "SOLVER.MAX_ITER", "2"]
+    words += [
+        "MODEL.WEIGHTS",
+        str(model("resnet18")),
+        "MODEL.NPID.ARCH",
+        "resnet18",
+        "SOLVER.MAX_ITER",
+        "2",
+    ]
     words += ["TEST.PRECISE_BN.NUM_ITER", "1", "OUTPUT_DIR", str(tmp_path / "out")]
     stock().main(default_argument_parser().parse_args(words))
     trained = str(tmp_path / "out" / "model_final.pth")
@@ -125,5 +154,7 @@ def test_a_stock_script_trains_and_scores_with_a_shipped_config_unchanged(model,
     results = stock().main(default_argument_parser().parse_args(words_to_score))
     assert {"AP", "AP50", "AP75"} <= set(results["bbox"])
     without = [word if word != str(model("resnet18")) else str(model("resnet34")) for word in words]
-    with pytest.raises(ModelError, match="give resnet18 with imagenet stem, the model is a resnet34"):
+    with pytest.raises(
+        ModelError, match="give resnet18 with imagenet stem, the model is a resnet34"
+    ):
         stock().main(default_argument_parser().parse_args(without))

@@ -18,7 +18,9 @@ from zoo import DataError
 BOX = "<bndbox><xmin>3</xmin><ymin>3</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>"
 SIZE = "<size><width>64</width><height>48</height></size>"
 BOMB = (
-    '<!DOCTYPE a [<!ENTITY x0 "ha">' + "".join(f'<!ENTITY x{i} "{f"&x{i - 1};" * 50}">' for i in range(1, 12)) + "]>"
+    '<!DOCTYPE a [<!ENTITY x0 "ha">'
+    + "".join(f'<!ENTITY x{i} "{f"&x{i - 1};" * 50}">' for i in range(1, 12))
+    + "]>"
     f"<annotation>{SIZE}<object><name>&x11;</name>{BOX}</object></annotation>"
 )
 
@@ -31,11 +33,21 @@ def thing(x1=3, y1=3, x2=20, y2=20, name="red", more=""):
 def test_a_voc_folder_gives_its_classes_and_boxes_in_continuous_corners(voc):
     train, test = data.read(voc)
     assert train.classes == test.classes == ["blue", "red"]
-    assert (train.name, len(train.records), test.name, len(test.records)) == ("trainval", 6, "test", 3)
+    assert (train.name, len(train.records), test.name, len(test.records)) == (
+        "trainval",
+        6,
+        "test",
+        3,
+    )
     first = voc / "Annotations" / "shape 0.xml"
     first.write_text(thing(1, 1, 64, 48))
     record = data.read(voc)[0].records[0]
-    assert (record.id, record.file.name, record.width, record.height) == ("shape 0", "shape 0.png", 64, 48)
+    assert (record.id, record.file.name, record.width, record.height) == (
+        "shape 0",
+        "shape 0.png",
+        64,
+        48,
+    )
     box = record.boxes[0]
     assert (box.x1, box.y1, box.x2, box.y2, box.category, box.difficult) == (0, 0, 64, 48, 1, False)
 
@@ -51,9 +63,15 @@ def test_difficult_is_optional_and_boxes_over_the_border_are_clipped_and_counted
 
 BROKEN = {
     "no-size": ("<annotation/>", "<annotation> lacks <size>"),
-    "no-width": ("<annotation><size><height>48</height></size></annotation>", "<size> lacks <width>"),
+    "no-width": (
+        "<annotation><size><height>48</height></size></annotation>",
+        "<size> lacks <width>",
+    ),
     "no-name": (f"<annotation>{SIZE}<object>{BOX}</object></annotation>", "<object> lacks <name>"),
-    "no-box": (f"<annotation>{SIZE}<object><name>red</name></object></annotation>", "'red' lacks <bndbox>"),
+    "no-box": (
+        f"<annotation>{SIZE}<object><name>red</name></object></annotation>",
+        "'red' lacks <bndbox>",
+    ),
     "no-corner": (thing().replace("<ymax>20</ymax>", ""), "<bndbox> lacks <ymax>"),
     "not-a-number": (thing(x1="left"), "<xmin> is 'left', expected a number"),
     "nan": (thing(x1="nan"), "no number"),
@@ -74,13 +92,19 @@ def test_a_broken_annotation_is_named_with_what_is_wrong(voc, fault):
     began = time.monotonic()
     with pytest.raises(DataError) as caught:
         data.read(voc)
-    assert str(path) in str(caught.value) and said in str(caught.value) and "1 faults" in str(caught.value)
+    assert (
+        str(path) in str(caught.value)
+        and said in str(caught.value)
+        and "1 faults" in str(caught.value)
+    )
     assert time.monotonic() - began < 5
 
 
 def test_all_faults_of_a_data_set_come_in_one_message(voc):
     files = [voc / "Annotations" / f"shape {i}.xml" for i in range(5)]
-    for file, fault in zip(files, ("no-size", "no-name", "inverted", "outside", "bomb"), strict=True):
+    for file, fault in zip(
+        files, ("no-size", "no-name", "inverted", "outside", "bomb"), strict=True
+    ):
         file.write_text(BROKEN[fault][0])
     (voc / "Annotations" / "shape 7.xml").write_text(thing(name="green"))  # in the test split
     (voc / "JPEGImages" / "shape 8.png").write_bytes(b"no image")
@@ -97,7 +121,10 @@ def test_all_faults_of_a_data_set_come_in_one_message(voc):
     [
         ({}, r"expected trainval\.txt and test\.txt .* found nothing"),
         ({"trainval": "", "test": "shape 7"}, r"trainval\.txt: lists no images"),
-        ({"trainval": "shape 0\nshape 0", "test": "shape 7"}, r"trainval\.txt: lists shape 0 twice"),
+        (
+            {"trainval": "shape 0\nshape 0", "test": "shape 7"},
+            r"trainval\.txt: lists shape 0 twice",
+        ),
     ],
 )
 def test_faulty_lists_of_images(voc, lists, said):
@@ -125,15 +152,21 @@ def test_a_devkit_of_two_years_is_joined_and_scored_by_the_year_of_its_test_spli
     (kit / "VOC2012").symlink_to(kit / "VOC2007")
     train, test = data.read(kit, ("voc_2007_trainval", "voc_2012_trainval"), ("voc_2007_test",))
     assert len(train.records) == 12 and train.name == "2007 trainval+2012 trainval" and test.eleven
-    with pytest.raises(DataError, match="the config must name them as voc_2007_test, found coco_2017_train"):
+    with pytest.raises(
+        DataError, match="the config must name them as voc_2007_test, found coco_2017_train"
+    ):
         data.read(kit, ("coco_2017_train",), ("coco_2017_val",))
 
 
 def test_voc_and_coco_of_the_same_scenes_agree(voc, coco):
     for ours, theirs in zip(data.read(voc), data.read(coco), strict=True):
-        named = [{(b.x1, b.y1, b.x2, b.y2, ours.classes[b.category]) for b in r.boxes} for r in ours.records]
+        named = [
+            {(b.x1, b.y1, b.x2, b.y2, ours.classes[b.category]) for b in r.boxes}
+            for r in ours.records
+        ]
         assert named == [
-            {(b.x1, b.y1, b.x2, b.y2, theirs.classes[b.category]) for b in r.boxes} for r in theirs.records
+            {(b.x1, b.y1, b.x2, b.y2, theirs.classes[b.category]) for b in r.boxes}
+            for r in theirs.records
         ]
         assert theirs.classes == ["red", "blue"]  # by id, the unused one left out
 
@@ -167,7 +200,9 @@ def test_the_digest_tells_another_box_and_nothing_else(voc):
 def test_a_picture_has_the_truth_on_the_left_and_confident_detections_on_the_right(voc, tmp_path):
     train, _ = data.read(voc)
     record = dataclasses.replace(train.records[0], boxes=[Box(4, 4, 20, 20, 0)])
-    found = Detections(np.array([[30, 30, 50, 40], [2, 2, 9, 9]]), np.array([0.9, 0.4]), np.array([1, 1]))
+    found = Detections(
+        np.array([[30, 30, 50, 40], [2, 2, 9, 9]]), np.array([0.9, 0.4]), np.array([1, 1])
+    )
     draw(record, found, ["a", "b"], tmp_path / "p" / "x.png")
     plain = np.asarray(Image.open(record.file)).astype(int)
     drawn = np.asarray(Image.open(tmp_path / "p" / "x.png")).astype(int)
@@ -179,4 +214,8 @@ def test_a_picture_has_the_truth_on_the_left_and_confident_detections_on_the_rig
 def test_bccd_is_read_whole(bccd):
     faults = data.Faults()
     split = voc_format.read(bccd, "test", faults)
-    assert not faults.lines and split.classes == ["Platelets", "RBC", "WBC"] and len(split.records) == 12
+    assert (
+        not faults.lines
+        and split.classes == ["Platelets", "RBC", "WBC"]
+        and len(split.records) == 12
+    )

@@ -27,12 +27,18 @@ def guesses(split, seed=0):
         corners = as_detections(record, boxes).boxes
         corners = np.round(corners + rng.normal(0, 5, corners.shape), 1)
         corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 2)
-        classes = [b.category if rng.random() < 0.9 else rng.integers(len(split.classes)) for b in boxes]
-        found[record.id] = Detections(corners, np.arange(count, count + len(boxes)), np.array(classes, int))
+        classes = [
+            b.category if rng.random() < 0.9 else rng.integers(len(split.classes)) for b in boxes
+        ]
+        found[record.id] = Detections(
+            corners, np.arange(count, count + len(boxes)), np.array(classes, int)
+        )
         count += len(boxes)
     order = rng.permutation(count)
     assert count < 999
-    return {id: dataclasses.replace(d, scores=(1 + order[d.scores]) / 1000) for id, d in found.items()}
+    return {
+        id: dataclasses.replace(d, scores=(1 + order[d.scores]) / 1000) for id, d in found.items()
+    }
 
 
 @pytest.mark.parametrize("kind", ["area", "eleven", "coco"])
@@ -56,7 +62,9 @@ def test_difficult_truths_count_neither_way_and_doubles_are_false(bccd):
     assert score(split, {first.id: as_detections(first, [hard, hard, easy])})["AP50"] == 1
     wrong = Box(20, 20, 30, 30, 0)
     assert score(split, {first.id: as_detections(first, [wrong, easy])})["AP50"] == 0.5
-    assert score(split, {first.id: as_detections(first, [easy, easy])})["AP50"] == 1  # after full recall
+    assert (
+        score(split, {first.id: as_detections(first, [easy, easy])})["AP50"] == 1
+    )  # after full recall
 
 
 def instances(found, size=(480, 640)):
@@ -87,7 +95,9 @@ def test_the_score_is_that_of_detectron2s_voc_evaluation(bccd, tmp_path, year):
     _, test = data.read(root)
     assert test.clipped == 0 and test.eleven == (year == 2007)
     name = f"bccd_{tmp_path.name}"
-    MetadataCatalog.get(name).set(thing_classes=test.classes, dirname=str(root), year=year, split="test")
+    MetadataCatalog.get(name).set(
+        thing_classes=test.classes, dirname=str(root), year=year, split="test"
+    )
     for seed in range(3):
         found = guesses(test, seed)
         theirs = judged(evaluation.PascalVOCDetectionEvaluator(name), test, found)
@@ -115,7 +125,9 @@ def test_the_score_of_coco_json_is_that_of_detectron2s_coco_evaluation(coco, tmp
     evaluator = evaluation.COCOEvaluator(name, ("bbox",), False)
     evaluator.reset()
     for record in test.records:
-        evaluator.process([{"image_id": int(record.id)}], [{"instances": instances(found[record.id], (48, 64))}])
+        evaluator.process(
+            [{"image_id": int(record.id)}], [{"instances": instances(found[record.id], (48, 64))}]
+        )
     theirs, ours = evaluator.evaluate()["bbox"], score(test, found)
     assert 0 < ours["AP"] < 1
     for key in ("AP", "AP50", "AP75"):

@@ -6,14 +6,25 @@ import torch
 from torch import nn
 
 import zoo
-import zoo.images
+import zoo.data.images
 from downstream import detection
 from downstream.detection import data
 from zoo import ModelError, SettingsError
 
-pytest.importorskip("detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError)
+pytest.importorskip(
+    "detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError
+)
 
-DEPTHS = ["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg16", "alexnet"]
+DEPTHS = [
+    "resnet10",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "vgg16",
+    "alexnet",
+]
 POOLED = {"alexnet": 6, "vgg16": 7}
 
 
@@ -23,7 +34,13 @@ def config(path, name="base_c4", **options):
 
     cfg = get_cfg()
     detection.add_npid_config(cfg)
-    cfg.merge_from_file(str(detection.config_file(name) if "base" not in name else detection.CONFIGS / f"{name}.yaml"))
+    cfg.merge_from_file(
+        str(
+            detection.config_file(name)
+            if "base" not in name
+            else detection.CONFIGS / f"{name}.yaml"
+        )
+    )
     detection.adopt(cfg, path)
     cfg.MODEL.DEVICE, cfg.MODEL.RESNETS.NORM, cfg.MODEL.ROI_HEADS.NUM_CLASSES = "cpu", "FrozenBN", 2
     for key, value in options.items():
@@ -46,7 +63,7 @@ def detector(cfg, load=True):
 def photo(bccd):
     """A real image, as its file and as the zoo reads it, cut to 3×96×64 (uint8)."""
     file = data.read(bccd)[1].records[0].file
-    pixels = np.asarray(zoo.images.read(file))[100:196, 200:264]
+    pixels = np.asarray(zoo.data.images.read(file))[100:196, 200:264]
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
 
@@ -68,7 +85,9 @@ def error(built, net, photo):
     """The largest difference of any layer, relative to the layer's largest value."""
     found, expected = theirs(built, photo), ours(net, photo)
     assert set(found) == set(expected)
-    return max(float((found[k] - expected[k]).abs().max() / expected[k].abs().max()) for k in expected)
+    return max(
+        float((found[k] - expected[k]).abs().max() / expected[k].abs().max()) for k in expected
+    )
 
 
 @torch.no_grad()
@@ -83,10 +102,16 @@ def test_features_inside_detectron2_are_the_zoos(model, photo, arch):
     assert error(built, net, photo) <= 1e-5
     strides = {name: shape.stride for name, shape in built.backbone.output_shape().items()}
     small = arch == "resnet10"
-    expected = {"conv5": 16} if plain else {"conv1": 2, "res2": 2 if small else 4, "res4": 8 if small else 16}
+    expected = (
+        {"conv5": 16}
+        if plain
+        else {"conv1": 2, "res2": 2 if small else 4, "res4": 8 if small else 16}
+    )
     assert expected.items() <= strides.items()
     channels = {name: shape.channels for name, shape in built.backbone.output_shape().items()}
-    assert channels == {name: x.shape[1] for name, x in ours(net, photo).items() if name in channels}
+    assert channels == {
+        name: x.shape[1] for name, x in ours(net, photo).items() if name in channels
+    }
     if plain:  # fc6 and fc7, on the pooled regions of torchvision's own size
         pooled = torch.rand(2, 256 if arch == "alexnet" else 512, POOLED[arch], POOLED[arch])
         fc7 = net.classifier[:-1](pooled.flatten(1))
@@ -102,12 +127,16 @@ def test_a_pyramid_stands_on_the_zoos_features(model, photo, norm):
     found = built.backbone.bottom_up(built.preprocess_image([{"image": photo}]).tensor)
     expected = ours(net, photo)
     assert list(found) == ["res2", "res3", "res4", "res5"]
-    assert all((found[k] - expected[k]).abs().max() <= 1e-5 * expected[k].abs().max() for k in found)
+    assert all(
+        (found[k] - expected[k]).abs().max() <= 1e-5 * expected[k].abs().max() for k in found
+    )
     assert [shape.stride for shape in built.backbone.output_shape().values()] == [4, 8, 16, 32, 64]
 
 
 def wrong_stride(built):
-    block = built.backbone.net.layer2[0]  # 1×1, then 3×3 with stride 2: the other way round is the older ResNet
+    block = built.backbone.net.layer2[
+        0
+    ]  # 1×1, then 3×3 with stride 2: the other way round is the older ResNet
     block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
 
 
@@ -140,13 +169,33 @@ def test_the_comparison_sees_a_wrong_stride_order_or_scale(model, photo, sabotag
     [
         ("MODEL.RESNETS.STRIDE_IN_1X1", True, SettingsError, "STRIDE_IN_1X1 is True"),
         ("INPUT.FORMAT", "BGR", ModelError, "INPUT.FORMAT is BGR, the model needs RGB"),
-        ("MODEL.PIXEL_STD", [1.0, 1.0, 1.0], ModelError, r"PIXEL_STD is \[1.0, 1.0, 1.0\], the model needs \[58.395"),
-        ("MODEL.PIXEL_MEAN", [0.485, 0.456, 0.406], ModelError, r"PIXEL_MEAN is .* the model needs \[123.675"),
-        ("MODEL.NPID.STEM", "cifar", ModelError, "resnet18 with cifar stem, the model is a resnet18 with imagenet"),
+        (
+            "MODEL.PIXEL_STD",
+            [1.0, 1.0, 1.0],
+            ModelError,
+            r"PIXEL_STD is \[1.0, 1.0, 1.0\], the model needs \[58.395",
+        ),
+        (
+            "MODEL.PIXEL_MEAN",
+            [0.485, 0.456, 0.406],
+            ModelError,
+            r"PIXEL_MEAN is .* the model needs \[123.675",
+        ),
+        (
+            "MODEL.NPID.STEM",
+            "cifar",
+            ModelError,
+            "resnet18 with cifar stem, the model is a resnet18 with imagenet",
+        ),
         ("MODEL.NPID.ARCH", "resnet34", ModelError, "give resnet34 .* the model is a resnet18"),
         ("MODEL.RESNETS.NORM", "GN", SettingsError, "NORM is 'GN'; pretrained norms can become"),
         ("MODEL.RESNETS.OUT_FEATURES", ["res9"], SettingsError, "resnet18 has no layer res9"),
-        ("MODEL.BACKBONE.NAME", "build_resnet_backbone", ModelError, "builds no backbone of the zoo"),
+        (
+            "MODEL.BACKBONE.NAME",
+            "build_resnet_backbone",
+            ModelError,
+            "builds no backbone of the zoo",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_the_model_are_refused(model, key, value, kind, said):
@@ -154,16 +203,25 @@ def test_settings_that_do_not_fit_the_model_are_refused(model, key, value, kind,
     cfg.merge_from_list([key, value])
     if key == "MODEL.BACKBONE.NAME":
         cfg.merge_from_list(["MODEL.RESNETS.DEPTH", 18, "MODEL.RESNETS.RES2_OUT_CHANNELS", 64])
-        cfg.merge_from_list(["MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead", "MODEL.ROI_BOX_HEAD.NUM_FC", 1])
+        cfg.merge_from_list(
+            ["MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead", "MODEL.ROI_BOX_HEAD.NUM_FC", 1]
+        )
     with pytest.raises(kind, match=said):
         detector(cfg)
 
 
 def test_a_pyramid_over_a_small_stem_and_a_pooler_of_the_wrong_size_say_what_would_fit(model):
-    with pytest.raises(SettingsError, match=r"asks for p6, but .* resnet10 with small stem has p1, p2, p3, p4, p5"):
+    with pytest.raises(
+        SettingsError, match=r"asks for p6, but .* resnet10 with small stem has p1, p2, p3, p4, p5"
+    ):
         detector(config(model("resnet10"), "base_fpn"), load=False)
-    with pytest.raises(SettingsError, match="box head of alexnet reads 9216 values, the pooled regions give 12544"):
-        detector(config(model("alexnet"), "base_alexnet", MODEL__ROI_BOX_HEAD__POOLER_RESOLUTION=7), load=False)
+    with pytest.raises(
+        SettingsError, match="box head of alexnet reads 9216 values, the pooled regions give 12544"
+    ):
+        detector(
+            config(model("alexnet"), "base_alexnet", MODEL__ROI_BOX_HEAD__POOLER_RESOLUTION=7),
+            load=False,
+        )
 
 
 def test_a_model_with_other_tensors_is_refused_with_every_one_listed_and_nothing_loaded(model):
@@ -177,7 +235,9 @@ def test_a_model_with_other_tensors_is_refused_with_every_one_listed_and_nothing
     net = zoo.load(path)
     for name in ("layer1.0.bn1", "layer4.1.bn2"):  # a network of this name, but with other tensors
         parent, child = name.rsplit(".", 1)
-        setattr(net.get_submodule(parent), child, nn.GroupNorm(4, tensors[f"{name}.weight"].numel()))
+        setattr(
+            net.get_submodule(parent), child, nn.GroupNorm(4, tensors[f"{name}.weight"].numel())
+        )
     net.layer3[0].conv1 = nn.Conv2d(128, 7, 3)
     net.conv1.weight.data[0, 0, 0, 0] = float("nan")
     from downstream.detection import checkpoint
@@ -186,9 +246,16 @@ def test_a_model_with_other_tensors_is_refused_with_every_one_listed_and_nothing
         patch.setattr(zoo, "load", lambda _: net)
         checkpoint.load_zoo_model(built, path)
     message = str(caught.value)
-    for name in ("layer1.0.bn1.running_mean", "layer1.0.bn1.running_var", "layer4.1.bn2.running_mean"):
+    for name in (
+        "layer1.0.bn1.running_mean",
+        "layer1.0.bn1.running_var",
+        "layer4.1.bn2.running_mean",
+    ):
         assert name in message
-    assert "missing (4)" in message and "layer3.0.conv1.weight is (7, 128, 3, 3) instead of (256, 128, 3, 3)" in message
+    assert (
+        "missing (4)" in message
+        and "layer3.0.conv1.weight is (7, 128, 3, 3) instead of (256, 128, 3, 3)" in message
+    )
     assert "not finite (1): conv1.weight" in message and "layer3.0.conv1.bias" in message
     assert all(torch.equal(t, before[name]) for name, t in built.state_dict().items())
     del tensors["layer2.0.conv1.weight"]
@@ -199,7 +266,9 @@ def test_a_model_with_other_tensors_is_refused_with_every_one_listed_and_nothing
 
 def test_every_place_is_filled_where_res5_has_two(model):
     path = model("resnet18")
-    built = detector(config(path, MODEL__RESNETS__OUT_FEATURES=["res4", "res5"], MODEL__RESNETS__NORM="BN"))
+    built = detector(
+        config(path, MODEL__RESNETS__OUT_FEATURES=["res4", "res5"], MODEL__RESNETS__NORM="BN")
+    )
     own = zoo.load(path).state_dict()
     state = built.state_dict()
     filled = {name: name.split(".net.")[1] for name in state if ".net." in name}
@@ -228,7 +297,9 @@ def test_frozen_stages_take_no_gradient_and_keep_their_statistics(model, photo, 
     net = zoo.load(model(arch))
     layers = net.layers[:4]
     trunk = NpidBackbone(net, [layers[-1]], norm="BN", freeze_at=2).train()
-    frozen = {"conv1", "bn1", "layer1"} if arch == "resnet18" else {f"features.{i}" for i in range(9)}
+    frozen = (
+        {"conv1", "bn1", "layer1"} if arch == "resnet18" else {f"features.{i}" for i in range(9)}
+    )
 
     def is_frozen(name):
         return any(name.startswith(f"net.{part}.") for part in frozen)
@@ -241,4 +312,6 @@ def test_frozen_stages_take_no_gradient_and_keep_their_statistics(model, photo, 
     moved = {name for name, t in trunk.state_dict().items() if not torch.equal(t, before[name])}
     assert not any(is_frozen(name) for name in moved)
     assert any("running_mean" in name for name in moved) == (arch == "resnet18")
-    assert not any(name.startswith(("net.layer4", "net.classifier", "net.fc")) for name in trunk.state_dict())
+    assert not any(
+        name.startswith(("net.layer4", "net.classifier", "net.fc")) for name in trunk.state_dict()
+    )

@@ -1,0 +1,108 @@
+"""What a task wants to show, as plain data: tables and plots that a terminal, a page or an image file can draw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zoo.errors import SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of cells under their headings.
+
+    Attributes:
+        columns: headings; all empty for a table without any.
+        rows: one cell for each heading; numbers are set to the right.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One line of a plot.
+
+    Attributes:
+        name: what the legend calls it.
+        points: (x, y) pairs; x rises.
+        spread: standard deviation of each y, or empty.
+        dashed: whether the line is a reference, such as a published number.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    spread: Sequence[float] = ()
+    dashed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A plot and the numbers behind it.
+
+    Attributes:
+        title: what is shown.
+        x_label, y_label: names of the axes, with units.
+        series: the lines.
+        x_names: (x, name) of places on the x axis that have names, such as layers.
+        log_x: whether the x axis is logarithmic.
+        table: the same numbers.
+        note: a sentence below it.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    series: Sequence[Series]
+    x_names: Sequence[tuple[float, str]] = ()
+    log_x: bool = False
+    table: Table = field(default_factory=lambda: Table(columns=(), rows=()))
+    note: str = ""
+
+
+def percent_with_spread(metrics: dict[str, float], name: str) -> str:
+    """An accuracy in per cent, with its standard deviation where ``NAME_std`` is there too.
+
+    Example:
+        >>> percent_with_spread({"top1": 0.5, "top1_std": 0.012}, "top1")
+        '50.00 ± 1.20'
+    """
+    text = f"{100 * metrics[name]:.2f}"
+    spread = metrics.get(f"{name}_std")
+    return text if spread is None else f"{text} ± {100 * spread:.2f}"
+
+
+def draw_on_axes(axes: object, figure: Figure) -> None:
+    """Draw a figure on matplotlib's axes."""
+    for series in figure.series:
+        x = [point[0] for point in series.points]
+        y = [point[1] for point in series.points]
+        style = "--" if series.dashed else "-"
+        spread = list(series.spread) or None
+        axes.errorbar(x, y, spread, fmt=style, marker="o", capsize=3, label=series.name)  # type: ignore[attr-defined]
+    axes.set(xlabel=figure.x_label, ylabel=figure.y_label, title=figure.title)  # type: ignore[attr-defined]
+    if figure.log_x:
+        axes.set_xscale("log")  # type: ignore[attr-defined]
+    if figure.x_names:
+        places = [place for place, _ in figure.x_names]
+        names = [name for _, name in figure.x_names]
+        axes.set_xticks(places, names)  # type: ignore[attr-defined]
+        axes.minorticks_off()  # type: ignore[attr-defined]
+    axes.grid(alpha=0.3)  # type: ignore[attr-defined]
+    axes.legend()  # type: ignore[attr-defined]
+
+
+def save_plot(figure: Figure, path: str | Path) -> None:
+    """Write a figure as an image file; the suffix of the path chooses the format.
+
+    Raises:
+        SettingsError: saying how to install matplotlib, where it is missing.
+    """
+    try:
+        from matplotlib.figure import Figure as Canvas
+    except ImportError as error:
+        raise SettingsError("--plot needs matplotlib: pip install 'npid-zoo[viz]'") from error
+    canvas = Canvas(layout="constrained", figsize=(6, 4))
+    draw_on_axes(canvas.subplots(), figure)
+    canvas.savefig(path, dpi=150)

@@ -1,0 +1,238 @@
+"""The contract of a task: what a backbone can be used for, and what it scores there.
+
+A task is one file with a config and a class, registered in ``TASKS`` and imported once in :mod:`downstream.tasks`.
+The command line makes a command of it, cards and reports show its results. A task's file imports no torch at the top,
+so that ``npid --help`` answers at once; what computes is imported when it runs.
+"""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+from downstream.figures import Figure, Table
+from zoo.errors import SettingsError
+from zoo.results import Results
+from zoo.utils.registry import Registry
+
+if TYPE_CHECKING:
+    from zoo import Backbone
+    from zoo.data.source import Source
+
+OnProgress = Callable[[int, str], None]
+"""Called with a number of images and a word on how it goes, after each batch."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    flag: str = "",
+    metavar: str = "",
+    minimum: float | None = None,
+    hidden: bool = False,
+    positional: bool = False,
+    recorded: bool = True,
+) -> Any:
+    """A field of a task's config, with what the command line needs to make an option of it.
+
+    Args:
+        default: the value where none is given.
+        help: a whole sentence.
+        flag: the option's name where it is not the field's, as ``--crops/--no-crops``.
+        metavar: what stands for the value in the help.
+        minimum: the smallest number allowed.
+        hidden: whether only Python can set it.
+        positional: whether it takes all words that follow MODEL and DATA.
+        recorded: whether it is part of the settings in metrics.json; a folder to write to is not.
+    """
+    details = {
+        "help": help,
+        "flag": flag,
+        "metavar": metavar,
+        "minimum": minimum,
+        "hidden": hidden,
+        "positional": positional,
+        "recorded": recorded,
+    }
+    return dataclasses.field(default=default, metadata=details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """What every task can be told.
+
+    Attributes:
+        seed: of everything that is drawn at random.
+        device: as torch names it.
+        workers: processes that decode images; 0 for this one.
+        skip_bad: whether images that cannot be read are left out.
+    """
+
+    seed: int = option(0, "Seed of everything that is drawn at random.", minimum=0)
+    device: str = option("cpu", "Where to compute.", hidden=True)
+    workers: int = option(0, "Processes that decode images.", hidden=True)
+    skip_bad: bool = option(False, "Leave out images that cannot be read.", hidden=True)
+
+    def faults(self) -> list[str]:
+        """What is wrong with the values, a line each."""
+        found = []
+        for field in dataclasses.fields(self):
+            minimum = field.metadata.get("minimum")
+            value = getattr(self, field.name)
+            if minimum is not None and value is not None and value < minimum:
+                found.append(f"{field.name} must be at least {minimum:g}, got {value}")
+        return found
+
+    def check(self) -> None:
+        """Check every value.
+
+        Raises:
+            SettingsError: listing every value that is out of range.
+        """
+        found = self.faults()
+        if found:
+            raise SettingsError("; ".join(found))
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with other values; subclasses adapt what depends on them."""
+        return dataclasses.replace(self, **changes)
+
+    def recorded(self) -> dict[str, Any]:
+        """What metrics.json keeps of it."""
+        values = dataclasses.asdict(self)
+        for field in dataclasses.fields(self):
+            if not field.metadata.get("recorded", True):
+                del values[field.name]
+        return values
+
+
+class TaskInputs:
+    """A model and a data set, each opened when it is first asked for and only once.
+
+    Attributes:
+        model_name: what the user calls the model.
+        data: what the user calls the data set.
+        skip_bad: whether images that cannot be read are left out.
+    """
+
+    def __init__(self, model_name: str | Path, data: str, *, skip_bad: bool = False) -> None:
+        self.model_name = str(model_name)
+        self.data = data
+        self.skip_bad = skip_bad
+
+    @cached_property
+    def model_dir(self) -> Path:
+        """The directory of the model.
+
+        Raises:
+            ModelError, HubError: if there is no such model.
+        """
+        from zoo import locate
+
+        return locate(self.model_name)
+
+    @cached_property
+    def model(self) -> "Backbone":
+        """The backbone in eval mode, on the CPU; a task that changes weights takes :meth:`fresh_model`."""
+        return self.fresh_model()
+
+    def fresh_model(self) -> "Backbone":
+        """The backbone once more, read from its directory."""
+        from zoo import load
+
+        return load(self.model_dir)
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """Digest of the weight file."""
+        from zoo.models.model_dir import WEIGHTS, sha256
+
+        return sha256(self.model_dir / WEIGHTS)
+
+    @cached_property
+    def splits(self) -> tuple["Source", "Source"]:
+        """The labelled training and test split, with one list of classes.
+
+        Raises:
+            DataError: if a split is missing or has no labels.
+        """
+        from zoo.data.splits import labelled_splits
+
+        return labelled_splits(self.data, skip_bad=self.skip_bad)
+
+    @property
+    def train(self) -> "Source":
+        """The labelled training split."""
+        return self.splits[0]
+
+    @property
+    def test(self) -> "Source":
+        """The labelled test split."""
+        return self.splits[1]
+
+
+ConfigT = TypeVar("ConfigT", bound=TaskConfig)
+
+
+class Task(ABC, Generic[ConfigT]):
+    """Something a backbone is used for.
+
+    Attributes:
+        name: of the command, and ``task`` in metrics.json.
+        title: what cards and reports call it.
+        help: one sentence for the command line.
+        hub_task_type: the Hub's name for the kind of task.
+        Config: its settings.
+        presets: named settings.
+        default_preset: the preset that the command line starts from.
+        data_metavar, data_help: what DATA is, where it is not a data set of the zoo.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    help: ClassVar[str]
+    hub_task_type: ClassVar[str]
+    Config: type[ConfigT]
+    presets: Registry[ConfigT]
+    default_preset: ClassVar[str]
+    data_metavar: ClassVar[str] = "DATA"
+    data_help: ClassVar[str] = "A data set with labels: a folder, or a name such as digits."
+
+    @abstractmethod
+    def num_images(self, inputs: TaskInputs, config: ConfigT) -> int:
+        """How many images ``on_progress`` will count in all."""
+
+    @abstractmethod
+    def run(
+        self, inputs: TaskInputs, config: ConfigT, on_progress: OnProgress | None = None
+    ) -> Results:
+        """Do the task.
+
+        Args:
+            inputs: the model and the data.
+            config: settings, not yet checked.
+            on_progress: is called after each batch.
+
+        Raises:
+            SettingsError, DataError, ModelError: before anything is trained.
+        """
+
+    def table(self, results: Results) -> Table:
+        """What the command line prints; by default every metric in per cent."""
+        rows = [(name, 100 * value) for name, value in results.metrics.items()]
+        return Table(columns=("metric", "%"), rows=rows)
+
+    def headline(self, inputs: TaskInputs, config: ConfigT) -> str:
+        """The line above the table."""
+        return f"{self.title} of {inputs.model_name} on {inputs.data}"
+
+    def figures(self, results: Results, model_name: str) -> Sequence[Figure]:
+        """Plots of the results for reports and ``--plot``; none by default."""
+        return ()
+
+
+TASKS: Registry[Task[Any]] = Registry("task")

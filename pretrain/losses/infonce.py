@@ -1,0 +1,87 @@
+"""The softmax over the positive and m sampled negatives (InfoNCE; the authors' later variant)."""
+
+import torch
+from torch import Generator, Tensor
+
+from pretrain.attention import Sloped, bounded
+from pretrain.communicator import world_of
+from pretrain.losses.base import OBJECTIVES, Objective, Rows
+from pretrain.losses.sampling import blocks, draw, leave_out, weighted
+
+
+def _peak(query: Tensor, positive: Tensor, negatives: Tensor, bank: Rows) -> Tensor:
+    """The largest score of each image, B, with any negative or with its positive."""
+    peak = positive.clone()
+    for at, scores, _, _ in blocks(query, negatives, bank):
+        peak[at] = torch.maximum(peak[at], scores.amax(1))
+    return peak
+
+
+class _InfoNCE(Sloped):
+    @staticmethod
+    def forward(
+        ctx,
+        v: Tensor,
+        index: Tensor,
+        negatives: Tensor,
+        bank: Rows,
+        temperature: float,
+        exclude,
+        stand_for,
+    ):
+        query, own = (v / temperature).to(bank.dtype), bank[index].float()
+        positive = (v.float() * own).sum(1) / temperature
+        shift = None if bounded(temperature, len(bank)) else _peak(query, positive, negatives, bank)
+        left = torch.full_like(index, negatives.shape[-1])
+        total, weighted_rows = torch.zeros_like(positive), torch.zeros_like(own)
+        for at, scores, some, rows in blocks(query, negatives, bank):
+            if exclude:
+                left[at] -= leave_out(scores, some, index[at], -torch.inf)
+            p = (scores if shift is None else scores.float().sub_(shift[at, None])).exp_()
+            total[at] += p.sum(1, dtype=torch.float32)
+            weighted_rows[at] += weighted(p, rows)
+        share = (stand_for / left.clamp(min=1))[:, None] if stand_for else 1.0
+        relative = positive if shift is None else positive - shift
+        mine = relative.exp()[:, None]
+        every = mine + total[:, None] * share
+        ctx.save_for_backward(((weighted_rows * share + mine * own) / every - own) / temperature)
+        return every[:, 0].log() - relative
+
+
+def infonce(
+    v: Tensor,
+    index: Tensor,
+    negatives: Tensor,
+    bank: Rows,
+    temperature: float = 0.07,
+    *,
+    exclude_positive: bool = True,
+    corrected: bool = False,
+) -> Tensor:
+    """−log softmax of the positive among itself and the negatives.
+
+    With every other image as a negative this is the exact softmax.
+
+    Args:
+        v: B×D unit vectors.
+        index: B int64 rows of the positives.
+        negatives: B×m rows, or m shared by the batch.
+        bank: N×D unit rows.
+        temperature: τ.
+        exclude_positive: whether negatives that are the positive itself are left out.
+        corrected: weight the negatives by (N − 1)/m, so that they stand for all other images.
+
+    Returns:
+        B losses, fp32.
+    """
+    stand_for = len(bank) - 1 if corrected else 0
+    return _InfoNCE.apply(v, index, negatives, bank, temperature, exclude_positive, stand_for)
+
+
+@OBJECTIVES.register("infonce")
+class InfoNCE(Objective):
+    def forward(self, v: Tensor, index: Tensor, bank: Rows, generator: Generator) -> Tensor:
+        how = self.settings
+        negatives = draw(index, self.size, how, generator, world_of(bank))
+        options = {"exclude_positive": how.exclude_positive, "corrected": how.corrected}
+        return infonce(v, index, negatives, bank, how.temperature, **options)

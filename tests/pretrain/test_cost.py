@@ -1,0 +1,117 @@
+"""The plan against what the code allocates and multiplies; what it sends is checked in test_distributed.py."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from pretrain import PRESETS, override
+from pretrain import cost as plan
+from pretrain.losses import build
+from pretrain.memory_bank.local import MemoryBank
+from pretrain.train_state import new_model
+from zoo import SettingsError
+
+ROOT = Path(__file__).parents[2]
+N, B, D = 20_000, 256, 128
+FREE = plan.Backbone(parameters=0, flops=0, activations=0)
+
+
+def step(how, kind):
+    """A step of the objective and the bank, ready to run."""
+    bank, objective = MemoryBank.random(N, D, seed=0, kind=kind), build(how.objective, N, D)
+    v, index = normalize(torch.randn(B, D)), torch.arange(B)
+
+    def work():
+        u = v.clone().requires_grad_()
+        objective(u, index, bank, torch.Generator().manual_seed(0)).mean().backward()
+        bank.update(index, u.detach(), 0.5)
+
+    return bank, work
+
+
+def peak(work):
+    """The most bytes that torch held at once of those it allocated within."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        work()
+    held = most = 0
+    for event in seen.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            most = max(most, held)
+    return most
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective.name": "exact"},
+        {"objective.name": "nce", "objective.negatives": "512"},
+        {"objective.name": "infonce", "objective.negatives": "4096", "objective.shared": "true"},
+    ],
+    ids=lambda changes: changes["objective.name"],
+)
+def test_memory_is_what_is_allocated(changes, kind):
+    how = override(PRESETS["paper-imagenet"], {**changes, "bank_dtype": kind})
+    it = plan.case(how, N, 1, backbone=FREE)
+    bank, work = step(how, kind)
+    assert sum(t.nbytes for t in bank.state().values()) == plan.memory(it)["bank"]
+    work()
+    assert 0.5 < peak(work) / plan.working_bytes(it) < 1.3
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_flops_are_those_of_the_matrix_products(kind):
+    how = override(PRESETS["paper-imagenet"], {"bank_dtype": kind})
+    _, work = step(how, kind)
+    linear = {}
+    if torch.backends.mkldnn.is_available():  # torch's counter does not know its operator
+        linear[torch.ops.mkldnn._linear_pointwise] = lambda a, b, *_, out_shape=None, **__: (
+            2 * math.prod(a) * b[0]
+        )
+    with FlopCounterMode(display=False, custom_mapping=linear) as counter:
+        work()
+    assert counter.get_total_flops() == plan.flops(plan.case(how, N, 1, backbone=FREE))["objective"]
+
+
+def test_the_backbone_is_measured_as_it_runs():
+    how = override(PRESETS["digits"], {"augment.size": "16"})
+    cost, model = plan.measure(how), new_model(how)
+    assert cost.parameters == sum(p.numel() for p in model.parameters())
+    with FlopCounterMode(display=False) as counter:
+        out = model.embed(torch.randn(4, 3, 16, 16))
+        forward = counter.get_total_flops()
+        out.sum().backward()
+    assert forward == 4 * cost.flops
+    assert 2.8 * forward < counter.get_total_flops() <= 3 * forward  # the images need no gradient
+    assert (
+        0.7 < peak(lambda: model.embed(torch.randn(64, 3, 16, 16))) / (64 * cost.activations) < 1.5
+    )
+
+
+def test_what_is_sent_falls_and_grows_as_it_must():
+    how = override(PRESETS["paper-imagenet"], {"batch": "4096"})
+    one, eight, more = (plan.case(how, 10**7, w, backbone=FREE) for w in (1, 8, 64))
+    assert plan.messages(one) == [] and plan.memory(one)["host of rank 0, saving"] == 0
+    assert 8 * plan.memory(eight)["bank"] == plan.memory(one)["bank"]
+    sums = [next(m for m in plan.messages(it) if m.what == "sums") for it in (eight, more)]
+    assert sums[0].size == sums[1].size and sums[0].sent(8) == sums[0].size * 14 // 8
+    with pytest.raises(
+        SettingsError, match="--devices 7: 4096 images of a step are not dealt out evenly"
+    ):
+        plan.case(how, 10**7, 7, backbone=FREE)
+    with pytest.raises(SettingsError, match="parametric"):
+        plan.case(override(how, {"objective.name": "parametric"}), 10**7, 8, backbone=FREE)
+
+
+def test_the_table_of_the_documentation_is_the_plans(monkeypatch):
+    spec = importlib.util.spec_from_file_location("scaling", ROOT / "benchmarks" / "scaling.py")
+    scaling = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(scaling)
+    assert scaling.table() in (ROOT / "docs" / "scaling.md").read_text()

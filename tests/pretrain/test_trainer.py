@@ -1,0 +1,306 @@
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+import zoo
+from pretrain import PRESETS, Settings, Stopped, export, load_run, override, pretrain
+from pretrain.checkpoint import read_progress
+from pretrain.trainer import learning_rate, resolve_amp
+from zoo.data.augment import Augmentation
+from zoo.data.sources import open_source
+from zoo.utils.files import WriteError, folder_lock
+
+TINY = override(
+    PRESETS["digits"],
+    {
+        "epochs": "2",
+        "batch": "256",
+        "dim": "8",
+        "augment.size": "8",
+        "knn_every": "0",
+        "amp": "float32",
+    },
+)
+
+
+def content(run):
+    from safetensors.torch import load_file
+
+    return load_file(run / "checkpoint.safetensors")
+
+
+def same(a, b):
+    assert set(a) == set(b)
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Crash(Exception):
+    pass
+
+
+def crash_at(step):
+    def on_step(now):
+        if now["step"] == step:
+            raise Crash
+
+    return on_step
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "objective.name": "nce",
+            "objective.negatives": "64",
+            "objective.proximal": "5",
+            "bank_dtype": "int8",
+        },
+        {"objective.name": "parametric", "bank_init": "random", "schedule": "step", "drops": "1"},
+        {
+            "objective.name": "infonce",
+            "objective.negatives": "64",
+            "objective.shared": "true",
+            "amp": "bfloat16",
+            "augment.size": "16",
+        },
+    ],
+)
+def test_a_run_that_is_resumed_in_mid_epoch_ends_bit_for_bit_the_same(
+    tmp_path, monkeypatch, changes
+):
+    source, how = open_source("digits"), override(TINY, changes)
+    pretrain(source, tmp_path / "whole", how)
+    monkeypatch.setattr("pretrain.trainer.SAVE_EVERY", 0.0)
+    with pytest.raises(Crash):
+        pretrain(source, tmp_path / "cut", how, on_step=crash_at(7))
+    assert read_progress(tmp_path / "cut").total == 6
+    pretrain(source, tmp_path / "cut", how, resume=True)
+    whole = content(tmp_path / "whole")
+    assert same(whole, content(tmp_path / "cut"))
+    assert any(name.startswith("optimizer.") for name in whole) and whole["bank.rows"].shape == (
+        1437,
+        8,
+    )
+    lines = [
+        [json.loads(x) for x in (tmp_path / r / "metrics.jsonl").read_text().splitlines()]
+        for r in ("whole", "cut")
+    ]
+    assert [(x["epoch"], x["loss"]) for x in lines[0]] == [
+        (x["epoch"], x["loss"]) for x in lines[1]
+    ]
+
+
+RUN = """
+import sys
+from pretrain import pretrain
+from pretrain.config import from_dict
+import pretrain.trainer, json
+pretrain.trainer.SAVE_EVERY = 0.0
+from zoo.data.sources import open_source
+import torch
+torch.set_num_threads(2)
+pretrain.pretrain(open_source("digits"), sys.argv[1], from_dict(json.loads(sys.argv[2])), resume=True,
+    on_step=lambda now: print(now["step"], flush=True))
+"""
+
+
+def test_sigkill_at_random_moments_changes_nothing(tmp_path):
+    """Killed, write boundaries included, and resumed until it ends; equal to a run that was never stopped."""
+    from pretrain.config import to_dict
+
+    how = replace(TINY, epochs=4)
+
+    def start(run):
+        command = [sys.executable, "-c", RUN, str(run), json.dumps(to_dict(how))]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    whole = start(tmp_path / "whole")
+    assert whole.wait(120) == 0, whole.stderr.read()
+    chance = random.Random(0)
+    for _ in range(3):
+        process = start(tmp_path / "cut")
+        for _ in range(chance.randint(1, 4)):
+            process.stdout.readline()
+        time.sleep(chance.random() * 0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close(), process.stderr.close()
+    last = start(tmp_path / "cut")
+    out, err = last.communicate(timeout=120)
+    assert last.returncode == 0, err
+    assert int(out.split()[0]) > 2, "nothing was resumed"
+    assert same(content(tmp_path / "whole"), content(tmp_path / "cut"))
+
+
+def test_sigterm_saves_after_the_step_and_says_so(tmp_path):
+    def on_step(now):
+        if now["step"] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped) as caught:
+        pretrain(open_source("digits"), tmp_path / "run", TINY, on_step=on_step)
+    assert caught.value.signal == signal.SIGTERM and read_progress(tmp_path / "run").total == 3
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_loss_that_is_not_finite_stops_before_anything_changes(tmp_path, monkeypatch):
+    from pretrain.losses.exact import Exact
+
+    monkeypatch.setattr("pretrain.trainer.SAVE_EVERY", 0.0)
+    forward, calls = Exact.forward, []
+
+    def spoiled(self, v, index, bank, generator):
+        calls.append(bank.rows.clone())
+        return forward(self, v, index, bank, generator) * (math.nan if len(calls) == 4 else 1)
+
+    monkeypatch.setattr(Exact, "forward", spoiled)
+    with pytest.raises(zoo.RunError, match=r"step 3 of epoch 0: loss is nan.*the images: \d+, \d+"):
+        pretrain(open_source("digits"), tmp_path / "run", TINY)
+    assert read_progress(tmp_path / "run").total == 3
+    assert torch.equal(content(tmp_path / "run")["bank.rows"], calls[3])
+
+
+def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path, monkeypatch):
+    """Neither weights, momenta nor bank have moved when it stops."""
+    from pretrain import trainer
+    from pretrain.losses.exact import Exact
+
+    forward, kept, step, states = Exact.forward, {}, trainer._step, []
+
+    def spoiled(self, v, index, bank, generator):
+        loss = forward(self, v, index, bank, generator)
+        return loss + (v - v.detach()).square().sum(1).sqrt() if len(states) == 3 else loss
+
+    def watched(state, *more):
+        states.append(state)
+        kept.update({name: tensor.clone() for name, tensor in state.tensors().items()})
+        return step(state, *more)
+
+    monkeypatch.setattr(Exact, "forward", spoiled)
+    monkeypatch.setattr(trainer, "_step", watched)
+    with pytest.raises(
+        zoo.RunError, match=r"step 2 of epoch 0: loss is \d.*gradient norm nan; the images: \d+, "
+    ):
+        pretrain(open_source("digits"), tmp_path / "run", TINY)
+    after = states[-1].tensors()
+    changed = {name for name in kept if not torch.equal(kept[name], after[name])}
+    assert not {name for name in changed if "running" not in name and "num_batches" not in name}
+
+
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
+    how = replace(TINY, epochs=1)
+    pretrain(open_source("digits"), tmp_path / "run", how)
+    before = content(tmp_path / "run")
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    from pretrain import checkpoint
+
+    position = read_progress(tmp_path / "run")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError, match=r"checkpoint\.safetensors: No space left"):
+        checkpoint.save(tmp_path / "run", {"model.x": torch.zeros(3)}, position)
+    assert same(content(tmp_path / "run"), before)
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        ".lock",
+        "checkpoint.safetensors",
+        "metrics.jsonl",
+    ]
+
+
+def test_what_cannot_be_resumed_is_refused(tmp_path, image_folder, picture):
+    source = open_source(str(image_folder))
+    how = override(TINY, {"batch": "4", "epochs": "1"})
+    run = pretrain(source, tmp_path / "run", how)
+    with pytest.raises(zoo.RunError, match="holds a run already; add --resume"):
+        pretrain(source, run, how)
+    with pytest.raises(zoo.SettingsError, match=r"lr is 0\.05, asked for 0\.5"):
+        pretrain(source, run, replace(how, lr=0.5), resume=True)
+    with folder_lock(run), pytest.raises(zoo.RunError, match="another process trains here"):
+        pretrain(source, run, how, resume=True)
+    picture(image_folder / "train" / "cat" / "new.png")
+    with pytest.raises(zoo.RunError, match="images was 12, now 13"):
+        pretrain(open_source(str(image_folder)), run, how, resume=True)
+    (image_folder / "train" / "cat" / "0.png").unlink()
+    with pytest.raises(zoo.RunError, match="digest"):
+        pretrain(open_source(str(image_folder)), run, how, resume=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_of_any_size_train_from_files_the_same_with_any_workers(
+    tmp_path, image_folder, picture, workers
+):
+    picture(image_folder / "train" / "cat" / "wide.png", side=40)
+    how = Settings(
+        backbone="resnet10",
+        dim=8,
+        epochs=2,
+        batch=4,
+        amp="float32",
+        augment=Augmentation(size=16),
+        bank_init="features",
+    )
+    results = []
+    for name, count in (("a", workers), ("b", 0)):
+        run = pretrain(open_source(str(image_folder)), tmp_path / name, how, workers=count)
+        results.append(content(run))
+    assert same(*results)
+
+
+def test_a_bad_image_stops_the_run_unless_skipped(tmp_path, image_folder, picture):
+    picture(image_folder / "train" / "cat" / "wide.png", side=40)
+    (image_folder / "train" / "dog" / "3.png").write_bytes(b"broken")
+    how = Settings(
+        backbone="resnet10", dim=8, epochs=1, batch=4, amp="float32", augment=Augmentation(size=16)
+    )
+    with pytest.raises(zoo.DataError, match=r"dog.3\.png: not an image"):
+        pretrain(open_source(str(image_folder)), tmp_path / "a", how, workers=1)
+    source = open_source(str(image_folder), skip_bad=True)
+    pretrain(source, tmp_path / "b", how, workers=1)
+    assert {source.key(i) for i in source.bad} <= {"dog/3.png"}
+
+
+def test_the_export_is_the_model_of_the_run_and_says_where_it_comes_from(tmp_path):
+    run = pretrain(open_source("digits"), tmp_path / "run", replace(TINY, epochs=1))
+    model, bank = load_run(run)
+    export(run, tmp_path / "m", with_bank=True)
+    again, x = zoo.load(tmp_path / "m"), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(again.embed(x), model.embed(x))
+    assert torch.equal(zoo.load_bank(tmp_path / "m"), bank.rows)
+    assert (
+        again.meta["data"]["count"] == 1437
+        and again.meta["settings"]["lr"] == 0.05
+        and again.input.size == 8
+    )
+    with pytest.raises(zoo.RunError, match=r"checkpoint\.safetensors: not found"):
+        load_run(tmp_path)
+    (run / "checkpoint.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(zoo.RunError, match="not a complete checkpoint"):
+        load_run(run)
+
+
+def test_learning_rates():
+    step = Settings(lr=1.0, epochs=10, drops=(4, 8))
+    assert [round(learning_rate(step, e), 3) for e in (0, 3.9, 4, 8)] == [1, 1, 0.1, 0.01]
+    cosine = Settings(lr=1.0, epochs=10, schedule="cosine", warmup=2)
+    assert [round(learning_rate(cosine, e), 3) for e in (0, 1, 2, 6, 10)] == [0, 0.5, 1, 0.5, 0]
+
+
+def test_bf16_is_refused_where_the_cpu_gets_it_wrong(tmp_path):
+    cpu = torch.device("cpu")
+    assert resolve_amp(replace(TINY, amp="auto"), cpu) == "float32"
+    with pytest.raises(zoo.SettingsError, match=r"augment\.size=8"):
+        resolve_amp(replace(TINY, amp="bfloat16"), cpu)
+    assert resolve_amp(override(TINY, {"augment.size": "16", "amp": "bfloat16"}), cpu) == "bfloat16"

@@ -1,0 +1,1 @@
+"""Other projects' files as models of this zoo, and this zoo's models as other projects' files."""

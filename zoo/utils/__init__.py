@@ -1,0 +1,1 @@
+"""What every package needs: atomic files, registries, signals, number formats."""
