@@ -1,7 +1,7 @@
 """What a report is made of: run folders, metrics.json files, model directories and feature stores."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,60 +9,85 @@ from typing import Any
 from downstream.features.store import MANIFEST
 from zoo import DataError
 from zoo.models.model_dir import CONFIG, WEIGHTS, read_config, sha256
-from zoo.results import Results, read
+from zoo.results import METRICS, Results, read
 
-METRICS, LINES = "metrics.json", "metrics.jsonl"
+LINES = "metrics.jsonl"
 
-Describe = Callable[[Path], dict[str, Any]]
+Describe = Callable[[Path], Mapping[str, Any]]
+"""From a run's folder to its data, versions and ``settings``; empty where it has no checkpoint."""
+
+_KINDS = (
+    "run folders (metrics.jsonl, from `npid pretrain`), model directories (from `npid export`), "
+    "metrics.json files (from any task's --json) and feature stores (from `npid embed`)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """A training run.
+class TrainingRun:
+    """A pretraining run.
 
     Attributes:
         name: its folder.
         lines: of metrics.jsonl: ``event`` is ``epoch`` (loss, lr) or ``knn`` (top1).
-        about: settings, data set, versions, where the run has a checkpoint.
+        description: settings, data set and versions, where the run has a checkpoint.
     """
 
     name: str
-    lines: list[dict[str, Any]]
-    about: dict[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+    description: Mapping[str, Any]
 
     def curve(self, event: str, value: str) -> list[tuple[float, float]]:
-        """(epoch, value) of the lines of one event that have it."""
-        return [
-            (line["epoch"], line[value])
-            for line in self.lines
-            if line["event"] == event and value in line
-        ]
+        """List (epoch, value) of the lines of one event that have the value."""
+        points = []
+        for line in self.lines:
+            if line["event"] == event and value in line:
+                points.append((line["epoch"], line[value]))
+        return points
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
-    """A model directory: its config.json and the sha256 of its weights."""
+class ModelDirectory:
+    """A model directory.
+
+    Attributes:
+        name: the directory's.
+        sha256: digest of its weights.
+        config: its config.json.
+    """
 
     name: str
     sha256: str
-    config: dict[str, Any]
+    config: Mapping[str, Any]
 
 
 @dataclass(kw_only=True)
-class Inputs:
-    """Everything that was found at the paths, in their order."""
+class ReportInputs:
+    """Everything that is at the paths, in their order.
 
-    runs: list[Run] = field(default_factory=list)
-    models: list[Model] = field(default_factory=list)
+    Attributes:
+        runs: pretraining runs.
+        models: model directories.
+        results: of tasks.
+        stores: folders of feature stores.
+    """
+
+    runs: list[TrainingRun] = field(default_factory=list)
+    models: list[ModelDirectory] = field(default_factory=list)
     results: list[Results] = field(default_factory=list)
     stores: list[Path] = field(default_factory=list)
 
+    def __len__(self) -> int:
+        return len(self.runs) + len(self.models) + len(self.results) + len(self.stores)
+
     def model_name(self, digest: str) -> str:
-        """What to call a model: its folder where that was given too, otherwise the start of the sha256."""
-        return next((model.name for model in self.models if model.sha256 == digest), digest[:12])
+        """Name a model by its directory where that was given too, otherwise by the start of its sha256."""
+        for model in self.models:
+            if model.sha256 == digest:
+                return model.name
+        return digest[:12]
 
 
-def gather(paths: Sequence[str | Path], describe: Describe | None = None) -> Inputs:
+def gather(paths: Sequence[str | Path], describe: Describe | None = None) -> ReportInputs:
     """Read everything that a report is made of.
 
     Args:
@@ -72,60 +97,54 @@ def gather(paths: Sequence[str | Path], describe: Describe | None = None) -> Inp
     Raises:
         DataError, ModelError: naming the path that is none of these, or the file that is broken.
     """
-    found = Inputs()
+    inputs = ReportInputs()
     seen = set()
     for path in map(Path, paths):
-        if path.resolve() not in seen:
-            seen.add(path.resolve())
-            _add(path, found, describe)
-    return found
-
-
-def _add(path: Path, found: Inputs, describe: Describe | None) -> None:
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder; a report is made of {_KINDS}")
-    if path.is_file():
-        if path.suffix == ".jsonl":
-            found.runs.append(
-                Run(name=path.parent.name or path.name, lines=read_lines(path), about={})
-            )
+        resolved = path.resolve()
+        if resolved in seen:
+            continue
+        seen.add(resolved)
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder; a report is made of {_KINDS}")
+        if path.is_dir():
+            _add_folder(path, inputs, describe)
+        elif path.suffix == ".jsonl":
+            name = path.parent.name or path.name
+            inputs.runs.append(TrainingRun(name=name, lines=read_lines(path), description={}))
         else:
-            found.results += read_results(path)
-        return
-    before = len(found.runs) + len(found.models) + len(found.results) + len(found.stores)
-    if (path / MANIFEST).is_file():
-        found.stores.append(path)
-    if (path / LINES).is_file() and not _of_detection(path):
-        found.runs.append(
-            Run(
-                name=path.name,
-                lines=read_lines(path / LINES),
-                about=describe(path) if describe else {},
-            )
-        )
-    if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
-        config = read_config(path)
-        found.models.append(Model(name=path.name, sha256=sha256(path / WEIGHTS), config=config))
-    if (path / METRICS).is_file():
-        found.results += read_results(path / METRICS)
-    if before == len(found.runs) + len(found.models) + len(found.results) + len(found.stores):
-        raise DataError(f"{path}: nothing to report in this folder; a report is made of {_KINDS}")
+            inputs.results += read_results(path)
+    return inputs
 
 
-_KINDS = (
-    "run folders (metrics.jsonl, from `npid pretrain`), model directories (from `npid export`), metrics.json files "
-    "(from any task's --json) and feature stores (from `npid embed`)"
-)
+def _add_folder(folder: Path, inputs: ReportInputs, describe: Describe | None) -> None:
+    """Add all that a folder is: a model's may hold results, a run's a model."""
+    before = len(inputs)
+    if (folder / MANIFEST).is_file():
+        inputs.stores.append(folder)
+    if (folder / LINES).is_file() and not _is_detection_run(folder):
+        lines = read_lines(folder / LINES)
+        description = describe(folder) if describe is not None else {}
+        inputs.runs.append(TrainingRun(name=folder.name, lines=lines, description=description))
+    if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
+        config = read_config(folder)
+        digest = sha256(folder / WEIGHTS)
+        inputs.models.append(ModelDirectory(name=folder.name, sha256=digest, config=config))
+    if (folder / METRICS).is_file():
+        inputs.results += read_results(folder / METRICS)
+    if len(inputs) == before:
+        raise DataError(f"{folder}: nothing to report in this folder; a report is made of {_KINDS}")
 
 
-def _of_detection(run: Path) -> bool:
-    """Whether the run is one of `npid detect`: its lines are detectron2's, its scores are in its metrics.json."""
+def _is_detection_run(run: Path) -> bool:
+    """Whether the run is one of `npid detect`: detectron2 wrote its lines, metrics.json has its scores."""
+    if not (run / METRICS).is_file():
+        return False
     with open(run / LINES, errors="replace") as file:
-        return (run / METRICS).is_file() and '"event"' not in file.readline()
+        return '"event"' not in file.readline()
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl. A last line that a run is still writing is left out.
+    """Read the lines of a metrics.jsonl, but for a last one that a run is still writing.
 
     Raises:
         DataError: naming the line that cannot be used.
@@ -137,22 +156,27 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     lines = []
     for number, text in enumerate(texts[:-1], 1):
         try:
-            line = json.loads(text)
-            if not isinstance(line["event"], str) or not all(
-                map(_is_number, (line["epoch"], line["step"]))
-            ):
-                raise TypeError("event must be a string, epoch and step numbers")
-            if not all(_is_number(line[key]) for key in ("loss", "lr", "top1") if key in line):
-                raise TypeError("loss, lr and top1 must be numbers")
+            lines.append(_parse_line(text))
         except (ValueError, KeyError, TypeError) as error:
-            what = f"lacks the key {error}" if isinstance(error, KeyError) else str(error)
+            reason = f"lacks the key {error}" if isinstance(error, KeyError) else str(error)
             raise DataError(
-                f"{path}, line {number}: not a line of a pretraining run ({what})"
+                f"{path}, line {number}: not a line of a pretraining run ({reason})"
             ) from error
-        lines.append(line)
     if not lines:
         raise DataError(f"{path}: holds no complete line yet; the run has not finished an epoch")
     return lines
+
+
+def _parse_line(text: str) -> dict[str, Any]:
+    """One line of metrics.jsonl; ValueError, KeyError or TypeError where it is none."""
+    line: dict[str, Any] = json.loads(text)
+    is_event = isinstance(line["event"], str)
+    if not (is_event and _is_number(line["epoch"]) and _is_number(line["step"])):
+        raise TypeError("event must be a string, epoch and step numbers")
+    for key in ("loss", "lr", "top1"):
+        if key in line and not _is_number(line[key]):
+            raise TypeError("loss, lr and top1 must be numbers")
+    return line
 
 
 def read_results(path: Path) -> list[Results]:
@@ -183,5 +207,5 @@ def read_results(path: Path) -> list[Results]:
     return results
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -3,38 +3,62 @@
 import base64
 import datetime
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 import zoo
-from downstream.report import figures
-from downstream.report.features import Section, section
-from downstream.report.figures import Table, percent
-from downstream.report.inputs import Inputs, gather
+from downstream.figures import Table
+from downstream.published import Published, published_rows
+from downstream.report.confusion import Confusion, result_confusion
+from downstream.report.figures import DrawnFigure, draw_curves, draw_results
+from downstream.report.inputs import Describe, ReportInputs, gather
 from downstream.report.neighbours import TEMPERATURE
-from downstream.report.published import Published, beside
+from downstream.report.provenance import all_provenance
+from downstream.report.store_section import StoreSection, store_section
 from zoo.results import Results
 from zoo.utils.files import write_text
 
-LINES = 10  # of the gallery
-POINTS = 10_000
+MAX_QUERIES = 10
+"""Lines of a gallery of neighbours."""
+MAX_POINTS = 10_000
+"""Images on a map."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSection:
+    """The plots of one task's results.
+
+    Attributes:
+        anchor: of the section in the page.
+        title: above the plots.
+        figures: all of them, in the order of the results.
+    """
+
+    anchor: str
+    title: str
+    figures: list[DrawnFigure]
 
 
 @cache
 def asset(name: str) -> str:
-    """A file of this package's assets."""
+    """Read a file of this package's assets."""
     return (resources.files("downstream.report") / "assets" / name).read_text("utf-8")
 
 
+def _is_number_like(cell: object) -> bool:
+    text = str(cell)
+    return text[:1].isdigit() and "%" not in text
+
+
 @cache
-def _template() -> Any:
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("downstream.report", "assets"),
         autoescape=True,
@@ -42,157 +66,101 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.tests["number_like"] = lambda cell: str(cell)[:1].isdigit() and "%" not in str(cell)
+    environment.tests["number_like"] = _is_number_like
     return environment.get_template("report.html.j2")
 
 
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Nested settings as dotted names and text."""
-    if isinstance(value, dict) and value:
-        return [
-            pair
-            for key, item in value.items()
-            for pair in _flat(item, f"{name}.{key}" if name else str(key))
-        ]
-    return [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
-
-
-_PLOTTED = ("linear", "finetune")
-
-
-def _results(inputs: Inputs) -> Table:
-    """The metrics of tasks that have no plot with a table of its own."""
+def _metrics_table(results: Sequence[Results], inputs: ReportInputs) -> Table:
+    """Every metric of some results, in per cent."""
     rows = []
-    for result in inputs.results:
-        if result.task not in _PLOTTED:
-            model = inputs.model_name(result.model_sha256)
-            rows += [
-                [model, result.task, name, percent(value), result.data]
-                for name, value in result.metrics.items()
-            ]
-    return Table(heads=["model", "task", "metric", "%", "data"], rows=rows)
+    for result in results:
+        model = inputs.model_name(result.model_sha256)
+        for name, value in result.metrics.items():
+            rows.append([model, result.task, name, f"{100 * value:.2f}", result.data])
+    return Table(columns=["model", "task", "metric", "%", "data"], rows=rows)
 
 
-def _beside(results: Sequence[Results]) -> list[Published]:
-    """Published rows beside :func:`_results`."""
-    asked = dict.fromkeys((r.task, r.data) for r in results if r.task not in _PLOTTED)
-    found = [row for task, data in asked for row in beside(task, data)]
-    return [row for i, row in enumerate(found) if row not in found[:i]]
+def _published_beside(results: Sequence[Results]) -> list[Published]:
+    """What others published for the tasks and data of some results, each row once."""
+    beside: list[Published] = []
+    for result in results:
+        for row in published_rows(result.task, result.data):
+            if row not in beside:
+                beside.append(row)
+    return beside
 
 
-def _entry(
-    title: str, facts: dict[str, Any], settings: Any = None, command: str = ""
-) -> dict[str, Any]:
-    settings = _flat(settings) if settings else []
-    return {
-        "title": title,
-        "command": command,
-        "facts": _flat(facts) if facts else [],
-        "settings": settings,
-    }
+def _confusions(inputs: ReportInputs, sections: Sequence[StoreSection]) -> list[Confusion]:
+    matrices = [result_confusion(r, inputs.model_name(r.model_sha256)) for r in inputs.results]
+    matrices += [section.confusion for section in sections]
+    return [matrix for matrix in matrices if matrix is not None]
 
 
-def _made(inputs: Inputs, sections: Sequence[Section]) -> list[dict[str, Any]]:
-    """What each thing was made with: a title, a command where it is known, facts, settings."""
-    out = []
-    for run in inputs.runs:
-        facts = {key: value for key, value in run.about.items() if key != "settings"}
-        out.append(_entry(f"Run {run.name}", facts, run.about.get("settings")))
-    for model in inputs.models:
-        ours = dict(model.config["npid"])
-        settings = ours.pop("settings", None)
-        facts = {
-            "sha256": model.sha256,
-            "arch": model.config["arch"],
-            "dim": model.config["dim"],
-            **ours,
-        }
-        out.append(_entry(f"Model {model.name}", facts, settings))
-    for r in inputs.results:
-        facts = {
-            "model": r.model_sha256,
-            "images": r.split_sizes,
-            "seconds": r.seconds,
-            "versions": r.versions,
-        }
-        title = f"{r.task} of {inputs.model_name(r.model_sha256)} on {r.data}"
-        out.append(_entry(title, facts, r.settings, r.command))
-    for one in sections:
-        m = one.store.manifest
-        rows = f"{len(one.store):,} × {m.dim}, {m.dtype}"
-        data = {
-            f"part {i}": f"{p.data}, {p.split}, digest {p.digest}" for i, p in enumerate(m.parts, 1)
-        }
-        facts = {
-            "model": m.model,
-            "model sha256": m.model_sha256,
-            "rows": rows,
-            **data,
-            "input": m.input,
-        }
-        out.append(_entry(f"Features {one.name}", facts))
-    return out
-
-
-def _contents(given: dict[str, Any], sections: Sequence[Section]) -> list[tuple[str, str]]:
-    names = {"results": "Results", "curves": "Training", "layers": "Layers", "labels": "Few labels"}
-    out = [
-        (anchor, name)
-        for anchor, name in (names | {"confusions": "Confusion"}).items()
-        if given[anchor]
-    ]
-    out = [("confusion" if anchor == "confusions" else anchor, name) for anchor, name in out]
-    out += [(f"store{i}", f"Features: {one.name}") for i, one in enumerate(sections)]
-    return [*out, ("made", "How it was made")]
+def _contents(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Anchors and names of the sections that the page has."""
+    contents = []
+    if given["results"]:
+        contents.append(("results", "Results"))
+    if given["curves"]:
+        contents.append(("curves", "Training"))
+    for section in given["task_sections"]:
+        contents.append((section.anchor, section.title))
+    if given["confusions"]:
+        contents.append(("confusion", "Confusion"))
+    for index, section in enumerate(given["sections"]):
+        contents.append((f"store{index}", f"Features: {section.name}"))
+    return [*contents, ("made", "How it was made")]
 
 
 def render(
-    inputs: Inputs,
+    inputs: ReportInputs,
     *,
     title: str = "npid report",
     command: str = "",
     method: str = "auto",
-    points: int = POINTS,
+    points: int = MAX_POINTS,
 ) -> str:
-    """The page of everything in the inputs.
+    """Make the page of everything in the inputs.
 
     Args:
         inputs: of :func:`gather`.
         title: of the page.
         command: that made it.
-        method: of the maps: out of :data:`downstream.report.projection.METHODS`.
+        method: of the maps: one of :data:`downstream.report.projection.METHODS`.
         points: on a map at most.
+
+    Returns:
+        HTML.
 
     Raises:
         DataError, SettingsError: if a store or the method cannot be used.
     """
-    sections = [
-        section(folder, method=method, points=points, lines=LINES) for folder in inputs.stores
-    ]
-    named = [(result, inputs.model_name(result.model_sha256)) for result in inputs.results]
+    sections = []
+    for folder in inputs.stores:
+        sections.append(store_section(folder, method=method, points=points, lines=MAX_QUERIES))
+    without_table = []
+    task_sections: dict[str, TaskSection] = {}
+    for result in inputs.results:
+        drawn = draw_results(result, inputs.model_name(result.model_sha256))
+        if not any(one.figure.table.rows for one in drawn):
+            without_table.append(result)
+        if drawn:
+            anchor = f"task{len(task_sections)}"
+            new_section = TaskSection(anchor=anchor, title=_task_title(result), figures=[])
+            task_sections.setdefault(result.task, new_section).figures.extend(drawn)
     script = "\n" + asset("map.js")
-    given: dict[str, Any] = {
-        "results": _results(inputs)
-        if any(r.task not in _PLOTTED for r in inputs.results)
-        else None,
-        "beside": _beside(inputs.results),
-        "curves": figures.curves(inputs.runs),
-        "layers": [
-            figures.layers(result, name) for result, name in named if result.task == "linear"
-        ],
-        "labels": [
-            figures.few_labels(result, name) for result, name in named if result.task == "finetune"
-        ],
-        "confusions": [
-            *figures.confusions(inputs),
-            *(one.confusion for one in sections if one.confusion),
-        ],
+    given = {
+        "results": _metrics_table(without_table, inputs) if without_table else None,
+        "beside": _published_beside(without_table),
+        "curves": draw_curves(inputs.runs),
+        "task_sections": list(task_sections.values()),
+        "confusions": _confusions(inputs, sections),
+        "sections": sections,
     }
     return _template().render(
         **given,
-        contents=_contents(given, sections),
-        sections=sections,
-        made=_made(inputs, sections),
+        contents=_contents(given),
+        made=all_provenance(inputs, sections),
         title=title,
         command=command,
         version=zoo.__version__,
@@ -204,14 +172,34 @@ def render(
     )
 
 
+def _task_title(result: Results) -> str:
+    return {"linear": "Layers", "finetune": "Few labels"}[result.task]
+
+
 def write(
-    paths: Sequence[str | Path], to: str | Path, *, describe: Any = None, **how: Any
-) -> Inputs:
-    """Gather, render and write in one step; see :func:`gather` and :func:`render`.
+    paths: Sequence[str | Path],
+    path: str | Path,
+    *,
+    describe: Describe | None = None,
+    title: str = "npid report",
+    command: str = "",
+    method: str = "auto",
+    points: int = MAX_POINTS,
+) -> ReportInputs:
+    """Gather, render and write in one step.
+
+    Args:
+        paths, describe: of :func:`gather`.
+        path: the HTML file.
+        title, command, method, points: of :func:`render`.
 
     Returns:
-        What was found.
+        What the page was made of.
+
+    Raises:
+        DataError, ModelError, SettingsError: naming what cannot be used; an older page stays then.
     """
     inputs = gather(paths, describe)
-    write_text(to, render(inputs, **how))
+    page = render(inputs, title=title, command=command, method=method, points=points)
+    write_text(path, page)
     return inputs

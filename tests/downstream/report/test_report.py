@@ -12,8 +12,9 @@ from pages import Html, clusters, results
 from sklearn.decomposition import PCA
 from typer.testing import CliRunner
 
-from downstream.report import figures, gather, neighbours, projection, render, svg
-from downstream.report.published import beside
+from downstream.figures import Figure, Series
+from downstream.published import published_rows
+from downstream.report import confusion, gather, neighbours, projection, render, svg
 from downstream.retrieval import Store
 from npid.main import app
 from zoo import DataError
@@ -236,10 +237,10 @@ def test_a_store_whose_images_are_gone_shows_names(tmp_path, image_folder):
 
 
 def test_published_numbers_apply_to_their_data_set_only():
-    assert {row.values["top1"] for row in beside("knn", "/data/CIFAR-10")} > {80.8, 84.7}
+    assert {row.values["top1"] for row in published_rows("knn", "/data/CIFAR-10")} > {80.8, 84.7}
     for data in ("cifar100", "cifar10/train", "tiny-imagenet", "digits"):
-        assert not beside("knn", data)
-    assert [row.values for row in beside("finetune", "hub:org/imagenet")] == [
+        assert not published_rows("knn", data)
+    assert [row.values for row in published_rows("finetune", "hub:org/imagenet")] == [
         {"1%": 39.2, "10%": 77.4},
         {"1%": 54.37, "10%": 81.39},
     ]
@@ -289,30 +290,31 @@ def test_ticks_are_round_few_and_span_the_values(low, high):
     )
 
 
+def plot(series, **more):
+    return Figure(title="", x_label="x", y_label="y", series=series, **more)
+
+
 def test_a_line_runs_through_its_points():
     points = [(1.0, 10.0), (10.0, 20.0), (100.0, 40.0)]
-    text = svg.plot([svg.Series(name="a<b", points=points)], x_label="x", y_label="y", log_x=True)
+    text = svg.draw(plot([Series(name="a<b", points=points)], log_x=True))
     path = re.search(r'class="line" d="M([^"]+)"', text)[1]
     places = np.array([pair.split() for pair in path.split("L")], float)
     x, y = places[:, 0], places[:, 1]
     assert x[1] == pytest.approx((x[0] + x[2]) / 2, abs=0.1)  # a decade each
     assert (y[1] - y[2]) == pytest.approx(2 * (y[0] - y[1]), abs=0.3)
-    assert (
-        "a&lt;b" in text
-        and svg.plot([svg.Series(name="", points=[])], x_label="", y_label="") == ""
-    )
+    assert "a&lt;b" in text and svg.draw(plot([Series(name="", points=[])])) == ""
 
 
 def test_confusion_dense_and_sparse_agree_and_many_classes_become_pairs():
     table = np.random.default_rng(0).integers(0, 5, (12, 12))
     names = [f"c{i}" for i in range(12)]
-    dense = figures.confusion("", table.tolist(), names)
-    sparse = figures.confusion(
+    dense = confusion.confusion("", table.tolist(), names)
+    sparse = confusion.confusion(
         "", [[i, j, int(table[i, j])] for i in range(12) for j in range(12)], names
     )
     assert dense == sparse and dense.counts == table.tolist()
     large = np.zeros((40, 40), int)
     large[3, 4], large[7, 1], large[5, 5] = 9, 11, 100
-    found = figures.confusion("", large.tolist(), [str(i) for i in range(40)])
-    assert found.counts is None and found.pairs == [("7", "1", 11), ("3", "4", 9)]
-    assert figures.confusion("", ["no table"], []) is None
+    found = confusion.confusion("", large.tolist(), [str(i) for i in range(40)])
+    assert not found.counts and found.pairs == [("7", "1", 11), ("3", "4", 9)]
+    assert confusion.confusion("", ["no table"], []) is None

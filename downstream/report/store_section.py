@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from downstream.report.figures import Confusion, confusion
+from downstream.report.confusion import Confusion, confusion
 from downstream.report.neighbours import Vote, vote
 from downstream.report.pictures import Album, atlas, data_uri, thumbnail
 from downstream.report.projection import flatten, to_square
@@ -64,7 +64,7 @@ class Map:
 
 
 @dataclass(kw_only=True)
-class Section:
+class StoreSection:
     """All of a store."""
 
     name: str
@@ -78,7 +78,7 @@ class Section:
     faults: list[str]
 
 
-def section(folder: Path, *, method: str, points: int, lines: int) -> Section:
+def store_section(folder: Path, *, method: str, points: int, lines: int) -> StoreSection:
     """
     Args:
         folder: of the store.
@@ -105,7 +105,7 @@ def section(folder: Path, *, method: str, points: int, lines: int) -> Section:
         table = confusion(
             f"vote of {votes.k} neighbours, {folder.name}", counts.tolist(), store.classes
         )
-    return Section(
+    return StoreSection(
         name=folder.name,
         data=", ".join(f"{part.data} ({part.split})" for part in store.manifest.parts),
         store=store,
