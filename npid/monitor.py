@@ -11,7 +11,7 @@ from torch import Tensor
 from downstream.features.extract import embeddings
 from downstream.knn import votes
 from downstream.nearest import nearest
-from pretrain.communicator import World, world_of
+from pretrain.communicator import Communicator, communicator_of
 from pretrain.memory_bank.sharded import bounds
 from zoo import DataError
 from zoo.data.sources import Source, Subset, open_source
@@ -38,21 +38,23 @@ def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[flo
 
     def monitor(model: Any, bank: Any) -> dict[str, float]:
         """Each process embeds a share of the test images and searches its share of the rows for all of them."""
-        world, k = world_of(bank), min(_K, len(bank))
-        cuts = bounds(len(test), world.size)
+        communicator, k = communicator_of(bank), min(_K, len(bank))
+        cuts = bounds(len(test), communicator.size)
         share = (
-            Subset(test, np.arange(*cuts[world.rank : world.rank + 2])) if world.size > 1 else test
+            Subset(test, np.arange(*cuts[communicator.rank : communicator.rank + 2]))
+            if communicator.size > 1
+            else test
         )
         mine, good = embeddings(model, share, device=device, workers=workers)
         rows = torch.cat([some.float() for some in bank.split(1 << 16)])
-        queries = torch.cat(world.hear(mine)).to(rows.device)
+        queries = torch.cat(communicator.all_gather_object(mine)).to(rows.device)
         cosines, at = nearest(rows, queries, min(k, len(rows)))
         near = labels[at.cpu() + getattr(bank, "start", 0)]
         found = votes(
-            *best(world, cosines.cpu(), near, k, cuts), _TEMPERATURE, int(labels.max()) + 1
+            *best(communicator, cosines.cpu(), near, k, cuts), _TEMPERATURE, int(labels.max()) + 1
         ).argmax(1)
         right = (found == torch.from_numpy(share.labels))[good].sum()
-        right, asked = world.sum(torch.stack([right, good.sum()])).tolist()
+        right, asked = communicator.all_reduce_sum(torch.stack([right, good.sum()])).tolist()
         told(top1 := right / asked)
         return {"top1": top1}
 
@@ -60,7 +62,7 @@ def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[flo
 
 
 def best(
-    world: World, cosines: Tensor, labels: Tensor, k: int, cuts: list[int]
+    communicator: Communicator, cosines: Tensor, labels: Tensor, k: int, cuts: list[int]
 ) -> tuple[Tensor, Tensor]:
     """The k nearest of all rows, for a share of the queries, out of the nearest that each process found among its own.
 
@@ -71,14 +73,14 @@ def best(
     Returns:
         q×k cosines, falling, and labels, of this process's share.
     """
-    if world.size == 1:
+    if communicator.size == 1:
         return cosines, labels
     give = [end - start for start, end in zip(cuts, cuts[1:], strict=False)]
-    take = [give[world.rank]] * world.size
+    take = [give[communicator.rank]] * communicator.size
 
     def everyones(x: Tensor, filler: float) -> Tensor:
         padded = F.pad(x, (0, k - x.shape[1]), value=filler)
-        return torch.cat(world.exchange(padded, give, take).chunk(world.size), 1)
+        return torch.cat(communicator.all_to_all(padded, give, take).chunk(communicator.size), 1)
 
     cosines, order = everyones(cosines, -torch.inf).topk(k, dim=1)
     return cosines, everyones(labels, 0).gather(1, order)

@@ -8,7 +8,7 @@ from npid.console import counter, log
 from npid.monitor import knn_monitor
 from pretrain import Settings, pretrain
 from pretrain.checkpoint import CHECKPOINT, read_progress
-from pretrain.communicator import joined
+from pretrain.communicator import open_communicator
 from pretrain.config import from_dict
 from zoo.data.sources import open_source
 
@@ -31,17 +31,17 @@ def train(
         keep_settings: whether ``settings`` were asked for, and so must be those of a run that is resumed.
         change_processes: whether another number of processes may go on with a run.
     """
-    with joined(device) as world:
-        source = world.together(lambda: open_source(data, skip_bad=skip_bad))
-        first = world.rank == 0
+    with open_communicator(device) as communicator:
+        source = communicator.rank_zero_first(lambda: open_source(data, skip_bad=skip_bad))
+        first = communicator.rank == 0
         begun = resume and (out / CHECKPOINT).exists()
-        at = world.together(lambda: read_progress(out) if begun else None)
+        at = communicator.rank_zero_first(lambda: read_progress(out) if begun else None)
         if at and not keep_settings:
             settings = from_dict(at.settings)
         epochs = settings.epochs
         done = at.epoch * len(source) + at.loss_count if at else 0
         if first:
-            many = f" and {world.size - 1} more" if world.size > 1 else ""
+            many = f" and {communicator.size - 1} more" if communicator.size > 1 else ""
             log.print(
                 f"{data}: {len(source):,} images; {settings.backbone} on {device}{many}, {epochs} epochs"
             )
@@ -69,6 +69,6 @@ def train(
                 monitor=monitor,
                 on_step=on_step,
                 same_settings=keep_settings,
-                world=world,
+                communicator=communicator,
                 change_processes=change_processes,
             )

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretrain.communicator import World, world_of
+from pretrain.communicator import Communicator, communicator_of
 
 CHUNK = 2048  # rows of the bank per step: the B×CHUNK scores stay in cache
 PIECE = (
@@ -60,18 +60,22 @@ def attend(v: Tensor, bank: Any, temperature: float, *, unit: bool = True) -> Pa
     return (_sums if simple else _online)(query, bank, temperature)
 
 
-def attend_sharded(v: Tensor, shard: Any, temperature: float, world: World) -> Partial:
+def attend_sharded(
+    v: Tensor, shard: Any, temperature: float, communicator: Communicator
+) -> Partial:
     """:func:`attend` for this process's vectors over rows that are dealt out to all: the shards answer everyone's.
 
     Args:
         v: B×D, as many in every process.
         shard: the rows that are here.
     """
-    part = attend(world.gather(v.to(shard.dtype)), shard, temperature)
-    peak = world.max(part.lse)
+    part = attend(communicator.all_gather(v.to(shard.dtype)), shard, temperature)
+    peak = communicator.all_reduce_max(part.lse)
     weight = torch.exp(part.lse - peak)[:, None]
-    sums = world.mine(world.sum(torch.cat([weight, weight * part.mean], 1)))
-    return Partial(world.mine(peak) + sums[:, 0].log(), sums[:, 1:] / sums[:, :1])
+    sums = communicator.local_part(
+        communicator.all_reduce_sum(torch.cat([weight, weight * part.mean], 1))
+    )
+    return Partial(communicator.local_part(peak) + sums[:, 0].log(), sums[:, 1:] / sums[:, :1])
 
 
 def _sums(query: Tensor, bank: Any, temperature: float) -> Partial:
@@ -183,10 +187,10 @@ class Sloped(torch.autograd.Function):
 class _Exact(Sloped):
     @staticmethod
     def forward(ctx, v: Tensor, index: Tensor, bank: Any, temperature: float) -> Tensor:
-        world = world_of(bank)
+        communicator = communicator_of(bank)
         part = (
-            attend_sharded(v, bank, temperature, world)
-            if world.size > 1
+            attend_sharded(v, bank, temperature, communicator)
+            if communicator.size > 1
             else attend(v, bank, temperature)
         )
         own = bank[index].float()

@@ -1,13 +1,15 @@
-"""The processes of a run: who they are, what they tell each other, and how they fail together.
+"""How the processes of a run talk to each other, and how they fail together.
 
-``World`` is a run of one process, in which every exchange is the identity; ``Group`` is one of many, by
-torch.distributed's own collectives. Both have the same methods, so the rest of the code has one path.
+A :class:`Communicator` has the collectives that training needs, under torch.distributed's names.
+:class:`SingleProcess` is a run of one process, in which every collective is the identity;
+:class:`ProcessGroup` is one of many processes, by torch.distributed's own collectives. The rest of
+the code has one path for both.
 """
 
 import os
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -18,200 +20,360 @@ from zoo import NpidError, RunError
 
 T = TypeVar("T")
 
-_LOST = re.compile("gloo|nccl|connection (closed|reset)|timed out|socket", re.IGNORECASE)
-
 
 class PeerError(RunError):
-    """Raised on all ranks but 0, which tells the user what happened."""
+    """Raised on all ranks but 0 for what rank 0 tells the user."""
 
 
-class World:
-    """A run of one process."""
+class LostPeerError(RunError):
+    """Another process of the run is gone: a collective could not be completed."""
 
-    rank, size = 0, 1
 
-    def gather(self, mine: Tensor) -> Tensor:
-        """B×… of every rank, in the order of ranks: W·B×…; every rank must give as many rows."""
-        return mine
+class Communicator(ABC):
+    """What one process of a run needs of the others.
 
-    def mine(self, everyone: Tensor) -> Tensor:
-        """This rank's B×… out of what :meth:`gather` gives (a view)."""
-        return everyone
+    Every method but :meth:`local_part` and :meth:`peer_error` is collective: all ranks call it, in
+    the same order.
 
-    def sum(self, x: Tensor) -> Tensor:
-        """The elementwise sum over the ranks."""
-        return x
+    Attributes:
+        rank: The number of this process, from 0.
+        size: How many processes train together.
+    """
 
-    def max(self, x: Tensor) -> Tensor:
-        """The elementwise maximum over the ranks."""
-        return x
+    rank: int = 0
+    size: int = 1
 
-    def exchange(self, x: Tensor, give: list[int], take: list[int]) -> Tensor:
-        """Rows for each rank, the first ``give[0]`` for rank 0 and so on, against the ``take`` rows each has for us."""
-        return x
-
-    def collect(self, x: Tensor, rows: list[int]) -> Tensor:
-        """On rank 0 the rows of all ranks, one after another, on the CPU; elsewhere nothing of use.
+    @abstractmethod
+    def all_gather(self, local: Tensor) -> Tensor:
+        """Concatenate a tensor of every rank.
 
         Args:
-            rows: how many each rank has.
+            local: B×…; every rank must give as many rows.
+
+        Returns:
+            W·B×…, in the order of ranks.
         """
-        return x
 
-    def spread(self, tensors: list[Tensor]) -> None:
-        """Overwrite the tensors with rank 0's."""
+    @abstractmethod
+    def local_part(self, gathered: Tensor) -> Tensor:
+        """Pick this rank's B×… out of what :meth:`all_gather` gives (a view)."""
 
-    def hear(self, value: Any) -> list[Any]:
-        """A plain value of every rank."""
-        return [value]
+    @abstractmethod
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
+        """Return the elementwise sum over the ranks; ``values`` stays as it is."""
 
-    def largest(self, *numbers: int) -> list[int]:
-        """The largest of each of some numbers over the ranks."""
-        return list(numbers)
+    @abstractmethod
+    def all_reduce_max(self, values: Tensor) -> Tensor:
+        """Return the elementwise maximum over the ranks; ``values`` stays as it is."""
 
-    def told(self, error: NpidError) -> NpidError:
-        """The error to raise where all ranks found the same one: rank 0 tells it."""
+    @abstractmethod
+    def all_to_all(
+        self, rows: Tensor, send_counts: Sequence[int], receive_counts: Sequence[int]
+    ) -> Tensor:
+        """Send rows to each rank, and receive the rows that each has for this one.
+
+        Args:
+            rows: The first ``send_counts[0]`` go to rank 0, the next to rank 1, and so on.
+            send_counts: How many rows go to each rank.
+            receive_counts: How many rows come from each rank.
+
+        Returns:
+            The rows received, in the order of ranks.
+        """
+
+    @abstractmethod
+    def gather_to_rank_zero(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """Collect the rows of all ranks on rank 0.
+
+        Args:
+            rows: This rank's own.
+            counts: How many rows each rank has.
+
+        Returns:
+            On rank 0 the rows of all ranks, one after another, on the CPU; elsewhere nothing of
+            use.
+        """
+
+    @abstractmethod
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite the tensors with those of rank 0."""
+
+    @abstractmethod
+    def all_gather_object(self, value: T) -> list[T]:
+        """Return a plain value of every rank, in the order of ranks."""
+
+    @abstractmethod
+    def all_reduce_max_numbers(self, *numbers: int) -> list[int]:
+        """Return the largest of each number over the ranks."""
+
+    @abstractmethod
+    def rank_zero_first(self, work: Callable[[], T]) -> T:
+        """Do the same work on every rank, first on rank 0; where one fails, all fail.
+
+        Raises:
+            NpidError: On rank 0, its own or that of the first rank that failed.
+            PeerError: On the other ranks.
+        """
+
+    @abstractmethod
+    def watch_peers(self) -> AbstractContextManager[None]:
+        """Return a context in which torch's own collectives (a backward pass, say) may run.
+
+        Raises:
+            LostPeerError: From the context, when another process is gone.
+        """
+
+    def peer_error(self, error: NpidError) -> NpidError:
+        """Return the error to raise where all ranks found the same one: rank 0 tells it."""
         return error if self.rank == 0 else PeerError(str(error))
 
-    def alike(self, what: str, value: Any) -> None:
-        """
+    def assert_same(self, what: str, value: Any) -> None:
+        """Check that a plain value is the same on all ranks.
+
+        Args:
+            what: The thing compared, in the plural, for the message.
+            value: This rank's.
+
         Raises:
-            RunError: where a plain value differs between the ranks.
+            RunError: On rank 0, where it differs.
+            PeerError: On the other ranks.
         """
-        if any(other != value for other in self.hear(value)):
-            raise self.told(
-                RunError(
-                    f"{what} are not the same in all processes; put them where every machine sees them"
+        for other in self.all_gather_object(value):
+            if other != value:
+                raise self.peer_error(
+                    RunError(
+                        f"{what} are not the same in all processes; "
+                        "put them where every machine sees them"
+                    )
                 )
-            )
 
-    def together(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns; rank 0 goes first, and where it fails on one rank it fails on all.
 
-        Raises:
-            NpidError: on rank 0, its own or that of the first rank that failed; Elsewhere on the others.
-        """
+class SingleProcess(Communicator):
+    """A run of one process, which has nobody to talk to."""
+
+    def all_gather(self, local: Tensor) -> Tensor:
+        """Return the tensor itself."""
+        return local
+
+    def local_part(self, gathered: Tensor) -> Tensor:
+        """Return the tensor itself."""
+        return gathered
+
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
+        """Return the tensor itself."""
+        return values
+
+    def all_reduce_max(self, values: Tensor) -> Tensor:
+        """Return the tensor itself."""
+        return values
+
+    def all_to_all(
+        self, rows: Tensor, send_counts: Sequence[int], receive_counts: Sequence[int]
+    ) -> Tensor:
+        """Return the rows themselves."""
+        return rows
+
+    def gather_to_rank_zero(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """Return the rows themselves, wherever they are."""
+        return rows
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Do nothing: the tensors are rank 0's."""
+
+    def all_gather_object(self, value: T) -> list[T]:
+        """Return the value alone."""
+        return [value]
+
+    def all_reduce_max_numbers(self, *numbers: int) -> list[int]:
+        """Return the numbers themselves."""
+        return list(numbers)
+
+    def rank_zero_first(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns."""
         return work()
 
-
-ALONE = World()
-
-
-def world_of(rows: Any) -> World:
-    """The processes among which the rows of a bank are dealt out; a tensor's are all here."""
-    return getattr(rows, "world", ALONE)
+    def watch_peers(self) -> AbstractContextManager[None]:
+        """Return a context that does nothing."""
+        return nullcontext()
 
 
-class Group(World):
-    """One of several processes, after ``torch.distributed.init_process_group``."""
+SINGLE_PROCESS = SingleProcess()
+
+
+def communicator_of(rows: Any) -> Communicator:
+    """Return the processes among which the rows of a bank are dealt out; a tensor's are all here."""
+    communicator: Communicator = getattr(rows, "communicator", SINGLE_PROCESS)
+    return communicator
+
+
+class ProcessGroup(Communicator):
+    """One of several processes, after ``torch.distributed.init_process_group``.
+
+    Attributes:
+        device: This process's own, on which numbers are exchanged.
+    """
 
     def __init__(self, device: torch.device) -> None:
-        """
+        """Join the group that torch.distributed knows.
+
         Args:
-            device: this process's own.
+            device: This process's own.
         """
-        self.rank, self.size, self.device = dist.get_rank(), dist.get_world_size(), device
+        self.rank = dist.get_rank()
+        self.size = dist.get_world_size()
+        self.device = device
 
-    def gather(self, mine: Tensor) -> Tensor:
-        everyone = mine.new_empty(self.size * len(mine), *mine.shape[1:])
-        dist.all_gather(list(everyone.chunk(self.size)), mine.contiguous())
-        return everyone
+    @contextmanager
+    def watch_peers(self) -> Iterator[None]:
+        """Turn what torch raises for a failed collective into a :class:`LostPeerError`.
 
-    def mine(self, everyone: Tensor) -> Tensor:
-        return everyone.chunk(self.size)[self.rank]
+        gloo raises plain ``RuntimeError``, NCCL ``dist.DistBackendError``, which is one too.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise self._lost_peer() from error
 
-    def sum(self, x: Tensor) -> Tensor:
-        dist.all_reduce(x := x.clone())
-        return x
+    def _lost_peer(self) -> LostPeerError:
+        return LostPeerError(
+            f"rank {self.rank} of {self.size}: another process of this run has ended "
+            "(its own message, or torchrun's, says how); "
+            "the last checkpoint is whole, go on with --resume"
+        )
 
-    def max(self, x: Tensor) -> Tensor:
-        dist.all_reduce(x := x.clone(), dist.ReduceOp.MAX)
-        return x
+    def all_gather(self, local: Tensor) -> Tensor:
+        """Concatenate a tensor of every rank; see :meth:`Communicator.all_gather`."""
+        gathered = local.new_empty(self.size * len(local), *local.shape[1:])
+        with self.watch_peers():
+            dist.all_gather(list(gathered.chunk(self.size)), local.contiguous())
+        return gathered
 
-    def exchange(self, x: Tensor, give: list[int], take: list[int]) -> Tensor:
-        out = x.new_empty(sum(take), *x.shape[1:])
-        dist.all_to_all_single(out, x.contiguous(), take, give)
-        return out
+    def local_part(self, gathered: Tensor) -> Tensor:
+        """Pick this rank's rows out of what :meth:`all_gather` gives (a view)."""
+        return gathered.chunk(self.size)[self.rank]
 
-    def collect(self, x: Tensor, rows: list[int]) -> Tensor:
-        x = x.cpu()
-        if self.rank:
-            dist.send(x, 0)
-            return x
-        whole = x.new_empty(sum(rows), *x.shape[1:])
-        parts = whole.split(rows)
-        parts[0].copy_(x)
-        for rank in range(1, self.size):
-            dist.recv(parts[rank], rank)
-        return whole
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
+        """Return the elementwise sum over the ranks."""
+        reduced = values.clone()
+        with self.watch_peers():
+            dist.all_reduce(reduced)
+        return reduced
 
-    def spread(self, tensors: list[Tensor]) -> None:
-        for tensor in tensors:
-            dist.broadcast(tensor, 0)
+    def all_reduce_max(self, values: Tensor) -> Tensor:
+        """Return the elementwise maximum over the ranks."""
+        reduced = values.clone()
+        with self.watch_peers():
+            dist.all_reduce(reduced, dist.ReduceOp.MAX)
+        return reduced
 
-    def hear(self, value: Any) -> list[Any]:
-        everyone: list[Any] = [None] * self.size
-        dist.all_gather_object(everyone, value)
-        return everyone
+    def all_to_all(
+        self, rows: Tensor, send_counts: Sequence[int], receive_counts: Sequence[int]
+    ) -> Tensor:
+        """Send rows to each rank and receive theirs; see :meth:`Communicator.all_to_all`."""
+        received = rows.new_empty(sum(receive_counts), *rows.shape[1:])
+        with self.watch_peers():
+            dist.all_to_all_single(
+                received, rows.contiguous(), list(receive_counts), list(send_counts)
+            )
+        return received
 
-    def largest(self, *numbers: int) -> list[int]:
-        return self.max(torch.tensor(numbers, device=self.device)).tolist()
+    def gather_to_rank_zero(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """Collect the rows of all ranks on rank 0, one rank after another."""
+        rows = rows.cpu()
+        if self.rank != 0:
+            with self.watch_peers():
+                dist.send(rows, 0)
+            return rows
+        gathered = rows.new_empty(sum(counts), *rows.shape[1:])
+        parts = gathered.split(list(counts))
+        parts[0].copy_(rows)
+        with self.watch_peers():
+            for rank in range(1, self.size):
+                dist.recv(parts[rank], rank)
+        return gathered
 
-    def together(self, work: Callable[[], T]) -> T:
-        found: list[T] = []
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite the tensors with those of rank 0."""
+        with self.watch_peers():
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
-        def attempt(now: bool) -> None:
-            failed: NpidError | None = None
-            try:
-                if now:
-                    found.append(work())
-            except NpidError as error:
-                failed = error
-            messages = self.hear(failed and str(failed))
-            for rank, message in enumerate(messages):
-                if message is not None and self.rank:
-                    raise PeerError(f"rank {rank}: {message}") from failed
-                if message is not None:
-                    raise failed or RunError(f"rank {rank}: {message}")
+    def all_gather_object(self, value: T) -> list[T]:
+        """Return a plain value of every rank, in the order of ranks."""
+        values: list[Any] = [None] * self.size
+        with self.watch_peers():
+            dist.all_gather_object(values, value)
+        return values
 
-        attempt(self.rank == 0)
-        attempt(self.rank != 0)
-        return found[0]
+    def all_reduce_max_numbers(self, *numbers: int) -> list[int]:
+        """Return the largest of each number over the ranks."""
+        largest: list[int] = self.all_reduce_max(torch.tensor(numbers, device=self.device)).tolist()
+        return largest
+
+    def rank_zero_first(self, work: Callable[[], T]) -> T:
+        """Do the work on rank 0, then on the others; see :meth:`Communicator.rank_zero_first`."""
+        results: list[T] = []
+        for turn_of_rank_zero in (True, False):
+            failure: NpidError | None = None
+            if (self.rank == 0) == turn_of_rank_zero:
+                try:
+                    results.append(work())
+                except LostPeerError:
+                    raise
+                except NpidError as error:
+                    failure = error
+            self._fail_together(failure)
+        return results[0]
+
+    def _fail_together(self, failure: NpidError | None) -> None:
+        """Raise on every rank if any has failed."""
+        messages = self.all_gather_object(None if failure is None else str(failure))
+        for rank, message in enumerate(messages):
+            if message is None:
+                continue
+            if self.rank == 0:
+                raise failure or RunError(f"rank {rank}: {message}")
+            raise PeerError(f"rank {rank}: {message}") from failure
 
 
 def launched() -> bool:
-    """Whether torchrun, or something like it, started this process as one of several."""
+    """Tell whether torchrun, or something like it, started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
-    """The world of a process that torchrun started; a world of one where it was started alone.
+def open_communicator(device: str) -> Iterator[Communicator]:
+    """Join the processes that torchrun started; a process started alone joins nobody.
 
     Args:
-        device: this process's own, as ``cuda:1``. Tensors there talk by NCCL, those on the CPU by gloo.
+        device: This process's own, as ``cuda:1``. Tensors there travel by NCCL, those on the CPU
+            by gloo.
+
+    Yields:
+        A :class:`ProcessGroup`, or the one :class:`SingleProcess`.
 
     Raises:
-        RunError: when another process of the run is gone.
+        LostPeerError: When another process of the run is gone.
     """
     if not launched():
-        yield ALONE
+        yield SINGLE_PROCESS
         return
-    place = torch.device(device)
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")
-    world, lost = Group(place), False
+    own_device = torch.device(device)
+    if own_device.type == "cuda":
+        torch.cuda.set_device(own_device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if own_device.type == "cuda" else "gloo")
+    group = ProcessGroup(own_device)
+    peer_is_lost = False
     try:
-        yield world
-    except RuntimeError as error:
-        lost = isinstance(error, dist.DistError) or _LOST.search(str(error)) is not None
-        if not lost:
-            raise
-        raise RunError(
-            f"rank {world.rank} of {world.size}: another process of this run has ended (its own message, or "
-            "torchrun's, says how); the last checkpoint is whole, go on with --resume"
-        ) from error
+        yield group
+    except LostPeerError:
+        peer_is_lost = True
+        raise
+    except dist.DistError as error:  # from torch's own collectives, as in SyncBatchNorm
+        peer_is_lost = True
+        raise group._lost_peer() from error
     finally:
-        if not lost:  # it would wait for those that are gone
+        if not peer_is_lost:  # it would wait for those that are gone
             dist.destroy_process_group()

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 import zoo
 from pretrain import checkpoint
 from pretrain.checkpoint import CHECKPOINT
-from pretrain.communicator import ALONE, World
+from pretrain.communicator import SINGLE_PROCESS, Communicator
 from pretrain.config import Settings
 from pretrain.losses import Objective, build
 from pretrain.memory_bank.local import MemoryBank
@@ -76,14 +76,14 @@ class State:
         size: int,
         autocast: Autocast,
         fresh: bool,
-        world: World = ALONE,
+        communicator: Communicator = SINGLE_PROCESS,
     ) -> "State":
         """The start of a run: random weights from the seed, and the first bank.
 
         Args:
             size: N, images.
             fresh: whether the bank must be the first one; a checkpoint replaces it otherwise.
-            world: the processes that train together; each keeps a part of the bank.
+            communicator: the processes that train together; each keeps a part of the bank.
         """
         device = batches.device
         torch.manual_seed(how.seed)
@@ -92,17 +92,19 @@ class State:
             _start_from(model, how.init)
         model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         objective = build(how.objective, size, how.dim).to(device)
-        first, end = bounds(size, world.size)[world.rank : world.rank + 2]
+        first, end = bounds(size, communicator.size)[communicator.rank : communicator.rank + 2]
         own = MemoryBank.random(
             size, how.dim, seed=how.seed, kind=how.bank_dtype, device=str(device), span=(first, end)
         )
         if fresh and how.bank_init == "features":
             _fill(own, model, batches, how.batch, autocast, slice(first, end))
-        bank = own if world.size == 1 else ShardedBank(own, size, world)
-        if how.sync_bn and world.size > 1:
+        bank = own if communicator.size == 1 else ShardedBank(own, size, communicator)
+        if how.sync_bn and communicator.size > 1:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         optimizer = _optimizer(model, objective, how)
-        embed = model.embed if world.size == 1 else _averaged(model, how.augment.size, device)
+        embed = (
+            model.embed if communicator.size == 1 else _averaged(model, how.augment.size, device)
+        )
         return cls(model, bank, objective, optimizer, embed)
 
     def tensors(self) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor
 import zoo
 from pretrain import checkpoint
 from pretrain.checkpoint import CHECKPOINT, METRICS, RunProgress
-from pretrain.communicator import ALONE, World
+from pretrain.communicator import SINGLE_PROCESS, Communicator
 from pretrain.config import Settings, flat, from_dict, to_dict
 from pretrain.losses import proximal
 from pretrain.memory_bank.local import MemoryBank
@@ -34,6 +34,10 @@ SAVE_EVERY = 120.0  # seconds between checkpoints within an epoch
 
 Monitor = Callable[[Backbone, MemoryBank | ShardedBank], dict[str, float]]
 OnStep = Callable[[dict[str, Any]], None]
+
+
+class NotFiniteError(RunError):
+    """A loss or a gradient that is infinite or no number; nothing was changed by the step."""
 
 
 def learning_rate(how: Settings, epoch: float) -> float:
@@ -76,7 +80,7 @@ def _step(
     how: Settings,
     seed: int,
     autocast: Autocast,
-    world: World = ALONE,
+    communicator: Communicator = SINGLE_PROCESS,
 ) -> float:
     """One step of everything that learns; returns the mean loss over the images of all processes.
 
@@ -86,9 +90,9 @@ def _step(
         RunError: if the loss or a gradient is not finite, in any process; nothing has been changed then.
     """
     # dropout; with the generator below this makes a step a function of its number
-    torch.default_generator.manual_seed(seed * world.size + world.rank)
+    torch.default_generator.manual_seed(seed * communicator.size + communicator.rank)
     if images.is_cuda:
-        torch.cuda.manual_seed(seed * world.size + world.rank)
+        torch.cuda.manual_seed(seed * communicator.size + communicator.rank)
     generator = torch.Generator().manual_seed(seed)
     with autocast():
         v = state.embed(images)
@@ -97,7 +101,8 @@ def _step(
         losses = losses + how.objective.proximal * proximal(v, state.bank.read(index))
     loss = losses.mean()
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    with communicator.watch_peers():  # with many processes it averages the gradients
+        loss.backward()
     gradients = [
         p.grad
         for group in state.optimizer.param_groups
@@ -107,15 +112,17 @@ def _step(
     bad = torch.zeros(1, device=v.device)
     # scales by one: GradScaler's kernel takes a third of the time of a norm
     torch._amp_foreach_non_finite_check_and_unscale_(gradients, bad, torch.ones_like(bad))
-    value, wrong = (world.sum(torch.cat([loss.detach().view(1), bad])) / world.size).tolist()
+    value, wrong = (
+        communicator.all_reduce_sum(torch.cat([loss.detach().view(1), bad])) / communicator.size
+    ).tolist()
     if not math.isfinite(value) or wrong:
         # a gradient is that of all processes; where the loss tells whose images it was, the others are not named
         mine = index.tolist() if not math.isfinite(loss.item()) or math.isfinite(value) else []
         rows, norm = (
-            ", ".join(map(str, sum(world.hear(mine), []))),
+            ", ".join(map(str, sum(communicator.all_gather_object(mine), []))),
             torch.nn.utils.get_total_norm(gradients),
         )
-        raise RunError(f"loss is {value}, gradient norm {norm.item()}; the images: {rows}")
+        raise NotFiniteError(f"loss is {value}, gradient norm {norm.item()}; the images: {rows}")
     state.optimizer.step()
     state.bank.update(index, v.detach(), how.bank_momentum)
     return value
@@ -153,7 +160,7 @@ def _deal(
     how: Settings,
     at: RunProgress,
     run: Path,
-    world: World,
+    communicator: Communicator,
     place: torch.device,
     move: bool,
 ) -> int:
@@ -165,7 +172,7 @@ def _deal(
     Raises:
         RunError, SettingsError: if these processes cannot go on with the run, or not with these settings.
     """
-    began, now = at.processes, world.size
+    began, now = at.processes, communicator.size
     if at.total and began != now and at.step:
         raise RunError(
             f"{run}: {began} process(es) began epoch {at.epoch + 1}, now {now}; finish it with {began}"
@@ -232,7 +239,7 @@ def pretrain(
     monitor: Monitor | None = None,
     on_step: OnStep | None = None,
     same_settings: bool = True,
-    world: World = ALONE,
+    communicator: Communicator = SINGLE_PROCESS,
     change_processes: bool = False,
 ) -> Path:
     """Train a backbone without labels.
@@ -249,7 +256,7 @@ def pretrain(
             the last.
         on_step: gets step, epoch, loss and lr after each step.
         same_settings: whether ``settings`` must be those of the run that is resumed; otherwise that run's are used.
-        world: the processes that train together (:func:`pretrain.communicator.joined`). They see the batches that one
+        communicator: the processes that train together. They see the batches that one
             would; rank 0 alone writes, and all must be able to read ``out``.
         change_processes: whether a run may be resumed by another number of them, between epochs.
 
@@ -261,23 +268,26 @@ def pretrain(
         Stopped: after SIGTERM or Ctrl-C; the run is saved.
     """
     run, place = Path(out), torch.device(device)
-    with contextlib.ExitStack() as held, Stop().on_signals(last_words=world.size > 1) as stop:
+    with (
+        contextlib.ExitStack() as held,
+        Stop().on_signals(last_words=communicator.size > 1) as stop,
+    ):
 
         def begin() -> tuple[Settings, RunProgress, int]:
             settings.check()
             asked = replace(settings, amp=resolve_amp(settings, place))
-            if world.rank == 0:
+            if communicator.rank == 0:
                 held.enter_context(folder_lock(run))
             how, at = _begin(source, asked, run, resume)
             if same_settings:
                 _same(asked, how, run)
-            return how, at, _deal(source, how, at, run, world, place, change_processes)
+            return how, at, _deal(source, how, at, run, communicator, place, change_processes)
 
-        how, at, local = world.together(begin)
-        world.alike(
+        how, at, local = communicator.rank_zero_first(begin)
+        communicator.assert_same(
             f"the run in {run} and the images of {source.data}", (at.total, at.data["digest"], how)
         )
-        at.processes = world.size
+        at.processes = communicator.size
         batches = open_batches(
             source, Augmenter(how.augment, how.mean, how.std, how.seed), place, workers
         )
@@ -286,14 +296,14 @@ def pretrain(
             return torch.autocast(place.type, torch.bfloat16, enabled=how.amp == "bfloat16")
 
         fresh = at.total == 0
-        state = State.create(how, batches, len(source), autocast, fresh, world)
+        state = State.create(how, batches, len(source), autocast, fresh, communicator)
         if not fresh:
             state.load(run, place)
-        log = _Log(run / METRICS, -1 if fresh else at.total, quiet=world.rank > 0)
+        log = _Log(run / METRICS, -1 if fresh else at.total, quiet=communicator.rank > 0)
 
         def score() -> None:
             if monitor is not None and how.knn_every:
-                world.spread(list(state.model.buffers()))
+                communicator.broadcast(list(state.model.buffers()))
                 found = monitor(state.model.eval(), state.bank)
                 state.model.train()
                 log(
@@ -306,15 +316,17 @@ def pretrain(
 
         def save() -> None:
             tensors = state.tensors()
-            world.together(lambda: checkpoint.save(run, tensors, at) if world.rank == 0 else None)
+            communicator.rank_zero_first(
+                lambda: checkpoint.save(run, tensors, at) if communicator.rank == 0 else None
+            )
 
         if fresh:
             score()
-        per_epoch = len(source) // (local * world.size)
+        per_epoch = len(source) // (local * communicator.size)
         saved = time.monotonic()
         for epoch in range(at.epoch, how.epochs):
-            steps = order(how.seed, epoch, len(source), local * world.size)[at.step :]
-            mine = steps.view(len(steps), world.size, local)[:, world.rank]
+            steps = order(how.seed, epoch, len(source), local * communicator.size)[at.step :]
+            mine = steps.view(len(steps), communicator.size, local)[:, communicator.rank]
             began = time.monotonic()
             for images, index in batches.batches(epoch, mine):
                 lr = learning_rate(how, epoch + at.step / per_epoch)
@@ -325,12 +337,18 @@ def pretrain(
                     continue
                 try:
                     loss = _step(
-                        state, images, index, how, how.seed * 1_000_003 + at.total, autocast, world
+                        state,
+                        images,
+                        index,
+                        how,
+                        how.seed * 1_000_003 + at.total,
+                        autocast,
+                        communicator,
                     )
-                except RunError as error:
+                except NotFiniteError as error:
                     where = f"{run}: stopped at step {at.total} of epoch {epoch}"
-                    raise world.told(RunError(f"{where}: {error}")) from error
-                now, count = time.monotonic(), len(index) * world.size
+                    raise communicator.peer_error(RunError(f"{where}: {error}")) from error
+                now, count = time.monotonic(), len(index) * communicator.size
                 at.seconds, began = at.seconds + now - began, now
                 at.step, at.total = at.step + 1, at.total + 1
                 at.loss_sum, at.loss_count = at.loss_sum + loss * count, at.loss_count + count
@@ -338,7 +356,9 @@ def pretrain(
                     on_step(
                         {"step": at.total, "epoch": epoch, "loss": loss, "lr": lr, "images": count}
                     )
-                signal, due = world.largest(stop.signal or 0, now - saved > SAVE_EVERY)
+                signal, due = communicator.all_reduce_max_numbers(
+                    stop.signal or 0, now - saved > SAVE_EVERY
+                )
                 if signal or due:
                     save()
                     saved = time.monotonic()

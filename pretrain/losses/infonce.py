@@ -4,7 +4,7 @@ import torch
 from torch import Generator, Tensor
 
 from pretrain.attention import Sloped, bounded
-from pretrain.communicator import world_of
+from pretrain.communicator import communicator_of
 from pretrain.losses.base import OBJECTIVES, Objective, Rows
 from pretrain.losses.sampling import blocks, draw, leave_out, weighted
 
@@ -82,6 +82,6 @@ def infonce(
 class InfoNCE(Objective):
     def forward(self, v: Tensor, index: Tensor, bank: Rows, generator: Generator) -> Tensor:
         how = self.settings
-        negatives = draw(index, self.size, how, generator, world_of(bank))
+        negatives = draw(index, self.size, how, generator, communicator_of(bank))
         options = {"exclude_positive": how.exclude_positive, "corrected": how.corrected}
         return infonce(v, index, negatives, bank, how.temperature, **options)

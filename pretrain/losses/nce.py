@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from pretrain.attention import Sloped
-from pretrain.communicator import world_of
+from pretrain.communicator import communicator_of
 from pretrain.losses.base import OBJECTIVES, Objective, ObjectiveSettings, Rows
 from pretrain.losses.sampling import blocks, draw, leave_out, weighted
 
@@ -73,10 +73,10 @@ def estimate_log_z(v: Tensor, negatives: Tensor, bank: Rows, temperature: float)
     """Monte Carlo estimate of log Z: log of (n/m) Σ_j exp(v·M_j/τ), averaged over the whole batch (paper, eq. 8)."""
     found = blocks(v.to(bank.dtype), negatives, bank)
     parts = [(products.float() / temperature).flatten().logsumexp(0) for _, products, _, _ in found]
-    mine, world = torch.stack(parts).logsumexp(0), world_of(bank)
-    peak = world.max(mine)
-    every = peak + world.sum(torch.exp(mine - peak)).log()
-    return every + math.log(len(bank) / negatives.shape[-1] / len(v) / world.size)
+    mine, communicator = torch.stack(parts).logsumexp(0), communicator_of(bank)
+    peak = communicator.all_reduce_max(mine)
+    every = peak + communicator.all_reduce_sum(torch.exp(mine - peak)).log()
+    return every + math.log(len(bank) / negatives.shape[-1] / len(v) / communicator.size)
 
 
 @OBJECTIVES.register("nce")
@@ -115,7 +115,7 @@ class NCE(Objective):
 
     def forward(self, v: Tensor, index: Tensor, bank: Rows, generator: Generator) -> Tensor:
         how = self.settings
-        negatives = draw(index, self.size, how, generator, world_of(bank))
+        negatives = draw(index, self.size, how, generator, communicator_of(bank))
         self._follow_z(v, negatives, bank)
         return nce(
             v,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from pretrain.communicator import ALONE, World
+from pretrain.communicator import SINGLE_PROCESS, Communicator
 from pretrain.losses.base import Rows
 from zoo.utils import pairs
 
@@ -16,7 +16,13 @@ CHUNK_ELSEWHERE = 1 << 20
 _BUCKETS = 1 << 16  # a power of two: what an index's last bits tell apart
 
 
-def draw(index: Tensor, size: int, settings, generator: Generator, world: World = ALONE) -> Tensor:
+def draw(
+    index: Tensor,
+    size: int,
+    settings,
+    generator: Generator,
+    communicator: Communicator = SINGLE_PROCESS,
+) -> Tensor:
     """Negatives, uniform over the N images (paper's noise distribution 1/n).
 
     Args:
@@ -24,7 +30,8 @@ def draw(index: Tensor, size: int, settings, generator: Generator, world: World 
         size: N.
         settings: ``negatives`` m, ``shared``, ``exclude_positive`` are read.
         generator: of the CPU, so that a run draws the same on every device.
-        world: of as many images in each process; each draws for all, so that a run draws the same over any number.
+        communicator: of as many images in each process; each draws for all, so that a run draws
+            the same over any number.
 
     Returns:
         B×m, or m where shared. Rows of their own are drawn from the N − 1 others if positives are excluded; shared
@@ -34,8 +41,10 @@ def draw(index: Tensor, size: int, settings, generator: Generator, world: World 
     if settings.shared:
         return torch.randint(size, (m,), generator=generator).to(index.device, non_blocking=True)
     exclude = settings.exclude_positive
-    everyone = torch.randint(size - exclude, (world.size * len(index), m), generator=generator)
-    others = world.mine(everyone).to(index.device, non_blocking=True)
+    everyone = torch.randint(
+        size - exclude, (communicator.size * len(index), m), generator=generator
+    )
+    others = communicator.local_part(everyone).to(index.device, non_blocking=True)
     return others + (others >= index[:, None]) if exclude else others
 
 

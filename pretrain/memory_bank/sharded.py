@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pretrain.communicator import World
+from pretrain.communicator import Communicator
 from pretrain.memory_bank.local import MemoryBank
 
 
@@ -28,16 +28,16 @@ class ShardedBank:
         1 << 18
     )  # rows that the objectives ask for at once: few exchanges, and 128 MiB in fp32 at D = 128
 
-    def __init__(self, own: MemoryBank, size: int, world: World) -> None:
+    def __init__(self, own: MemoryBank, size: int, communicator: Communicator) -> None:
         """
         Args:
-            own: rows ``bounds(size, world.size)[world.rank]`` and on.
+            own: rows ``bounds(size, communicator.size)[communicator.rank]`` and on.
             size: N.
         """
-        self.own, self.world, self.kind, self.dtype = own, world, own.kind, own.dtype
+        self.own, self.communicator, self.kind, self.dtype = own, communicator, own.kind, own.dtype
         self.shape = torch.Size((size, own.shape[1]))
-        self.bounds = bounds(size, world.size)
-        self.start = self.bounds[world.rank]
+        self.bounds = bounds(size, communicator.size)
+        self.start = self.bounds[communicator.rank]
         self._ends = torch.tensor(self.bounds[1:-1], device=own.rows.device)
 
     def __len__(self) -> int:
@@ -48,11 +48,13 @@ class ShardedBank:
         flat = index.reshape(-1)
         owner = torch.bucketize(flat, self._ends, right=True)
         order = owner.argsort(stable=True)
-        ones = [1] * self.world.size
-        asked = owner.new_zeros(self.world.size).scatter_add_(0, owner, torch.ones_like(owner))
-        give, take = torch.stack([asked, self.world.exchange(asked, ones, ones)]).tolist()
-        wanted = self.world.exchange(flat[order], give, take)
-        rows = self.world.exchange(self.own[wanted - self.start], take, give)
+        ones = [1] * self.communicator.size
+        asked = owner.new_zeros(self.communicator.size).scatter_add_(
+            0, owner, torch.ones_like(owner)
+        )
+        give, take = torch.stack([asked, self.communicator.all_to_all(asked, ones, ones)]).tolist()
+        wanted = self.communicator.all_to_all(flat[order], give, take)
+        rows = self.communicator.all_to_all(self.own[wanted - self.start], take, give)
         out = torch.empty_like(rows)
         out[order] = rows
         return out.view(*index.shape, -1)
@@ -67,7 +69,7 @@ class ShardedBank:
 
     def update(self, index: Tensor, v: Tensor, momentum: float) -> None:
         """As :meth:`MemoryBank.update` with the images of all ranks: each owner writes its rows."""
-        index, v = self.world.gather(index), self.world.gather(v)
+        index, v = self.communicator.all_gather(index), self.communicator.all_gather(v)
         here = ((index >= self.start) & (index < self.start + len(self.own))).nonzero()[:, 0]
         self.own.update(index[here] - self.start, v[here], momentum)
 
@@ -78,4 +80,7 @@ class ShardedBank:
     def state(self) -> dict[str, Tensor]:
         """The whole bank, on rank 0."""
         rows = [end - start for start, end in zip(self.bounds, self.bounds[1:], strict=False)]
-        return {name: self.world.collect(mine, rows) for name, mine in self.own.state().items()}
+        return {
+            name: self.communicator.gather_to_rank_zero(mine, rows)
+            for name, mine in self.own.state().items()
+        }

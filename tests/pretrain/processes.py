@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 
 from npid.monitor import best, knn_monitor
 from pretrain import PRESETS, override, pretrain
-from pretrain.communicator import ALONE, joined
+from pretrain.communicator import SINGLE_PROCESS, open_communicator
 from pretrain.losses import ObjectiveSettings, build
 from pretrain.memory_bank.local import MemoryBank
 from pretrain.memory_bank.sharded import ShardedBank, bounds
@@ -70,13 +70,15 @@ TINY = override(
 NORMED = replace(TINY, backbone="resnet10", bank_init="features", bank_dtype="int8")
 
 
-def new_bank(world, kind):
-    cut = bounds(N, world.size)
-    own = MemoryBank.random(N, D, seed=5, kind=kind, span=(cut[world.rank], cut[world.rank + 1]))
-    return own if world.size == 1 else ShardedBank(own, N, world)
+def new_bank(communicator, kind):
+    cut = bounds(N, communicator.size)
+    own = MemoryBank.random(
+        N, D, seed=5, kind=kind, span=(cut[communicator.rank], cut[communicator.rank + 1])
+    )
+    return own if communicator.size == 1 else ShardedBank(own, N, communicator)
 
 
-def objectives(world):
+def objectives(communicator):
     """Losses, gradients and the bank afterwards, of the whole batch."""
     torch.manual_seed(1)
     everyone, index = normalize(torch.randn(B, D)), torch.randint(N, (B,))
@@ -84,28 +86,37 @@ def objectives(world):
     found = {}
     for name, how in OBJECTIVES.items():
         for kind in ("float32", "bfloat16", "int8"):
-            bank, objective = new_bank(world, kind), build(how, N, D)
+            bank, objective = new_bank(communicator, kind), build(how, N, D)
             for step in range(2):
-                v = world.mine(everyone).clone().requires_grad_()
-                losses = objective(v, world.mine(index), bank, torch.Generator().manual_seed(step))
+                v = communicator.local_part(everyone).clone().requires_grad_()
+                losses = objective(
+                    v, communicator.local_part(index), bank, torch.Generator().manual_seed(step)
+                )
                 losses.mean().backward()
-                bank.update(world.mine(index), v.detach(), 0.5)
-            found |= {f"{name}, {kind}: loss": world.gather(losses.detach())}
-            found |= {f"{name}, {kind}: gradient": world.gather(v.grad) / world.size}
+                bank.update(communicator.local_part(index), v.detach(), 0.5)
+            found |= {f"{name}, {kind}: loss": communicator.all_gather(losses.detach())}
+            found |= {
+                f"{name}, {kind}: gradient": communicator.all_gather(v.grad) / communicator.size
+            }
             found |= {f"{name}, {kind}: {part}": t.float() for part, t in bank.state().items()}
             found |= {f"{name}, {kind}: {part}": t for part, t in objective.state_dict().items()}
     return found
 
 
-def neighbours(world):
+def neighbours(communicator):
     """The nearest of all rows, of each query, though most processes have fewer rows than are asked for."""
     torch.manual_seed(2)
     queries, labels, k = normalize(torch.randn(11, D)), torch.arange(N), 600
-    start, end = bounds(N, world.size)[world.rank : world.rank + 2]
-    rows = new_bank(world, "float32").split(N)
+    start, end = bounds(N, communicator.size)[communicator.rank : communicator.rank + 2]
+    rows = new_bank(communicator, "float32").split(N)
     cosines, at = (queries @ next(iter(rows)).T).topk(min(k, end - start))
-    cosines, found = best(world, cosines, labels[start + at], k, bounds(11, world.size))
-    return {"cosines": torch.cat(world.hear(cosines)), "found": torch.cat(world.hear(found))}
+    cosines, found = best(
+        communicator, cosines, labels[start + at], k, bounds(11, communicator.size)
+    )
+    return {
+        "cosines": torch.cat(communicator.all_gather_object(cosines)),
+        "found": torch.cat(communicator.all_gather_object(found)),
+    }
 
 
 WIRED = {
@@ -115,7 +126,7 @@ WIRED = {
 }
 
 
-def wire(world, folder):
+def wire(communicator, folder):
     """Bytes that this process put into each kind of collective in one step, counted at torch.distributed."""
     from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
@@ -159,7 +170,11 @@ def wire(world, folder):
 
         how = override(TINY, {"epochs": "1", "knn_every": "0", **changes})
         pretrain.pretrain(
-            open_source("digits"), folder / f"wire-{name}", how, world=world, on_step=on_step
+            open_source("digits"),
+            folder / f"wire-{name}",
+            how,
+            communicator=communicator,
+            on_step=on_step,
         )
         counted[name] = {kind: seen[3][kind] - seen[2][kind] for kind in sums}
     (
@@ -176,31 +191,31 @@ class Crash(Exception):
     pass
 
 
-def train(world, run, how=TINY, stop_at=0, **more):
+def train(communicator, run, how=TINY, stop_at=0, **more):
     def on_step(now):
         if now["step"] == stop_at:
             raise Crash
 
     source = open_source("digits")
     monitor = knn_monitor(source, device="cpu", workers=0, told=lambda top1: None)
-    pretrain(source, run, how, world=world, monitor=monitor, on_step=on_step, **more)
+    pretrain(source, run, how, communicator=communicator, monitor=monitor, on_step=on_step, **more)
 
 
-def resumed(world, folder):
+def resumed(communicator, folder):
     """A run in one go, and one that is cut within an epoch and resumed."""
     import pretrain.trainer
 
-    train(world, folder / "whole", NORMED)
+    train(communicator, folder / "whole", NORMED)
     pretrain.trainer.SAVE_EVERY = 0.0
     try:
-        train(world, folder / "cut", NORMED, stop_at=7)
+        train(communicator, folder / "cut", NORMED, stop_at=7)
     except Crash:
         pass
-    train(world, folder / "cut", NORMED, resume=True)
+    train(communicator, folder / "cut", NORMED, resume=True)
     pretrain.trainer.SAVE_EVERY = 120.0
 
 
-def faults(world, folder):
+def faults(communicator, folder):
     """What this rank raised in each."""
     import pretrain.checkpoint
     from pretrain.losses.exact import Exact
@@ -209,17 +224,17 @@ def faults(world, folder):
 
     def attempt(name, run, how=TINY, **more):
         try:
-            train(world, folder / run, how, **more)
+            train(communicator, folder / run, how, **more)
             heard[name] = "nothing"
         except Exception as error:
             heard[name] = f"{type(error).__name__}: {error}"
 
-    last, forward, calls = world.size - 1, Exact.forward, []
+    last, forward, calls = communicator.size - 1, Exact.forward, []
 
     def spoiled(self, v, index, bank, generator):
         calls.append(index)
-        spoil = math.nan if len(calls) == 3 and world.rank == last else 1
-        if len(calls) == 3 and world.rank == last:
+        spoil = math.nan if len(calls) == 3 and communicator.rank == last else 1
+        if len(calls) == 3 and communicator.rank == last:
             heard["index"] = index.tolist()
         return forward(self, v, index, bank, generator) * spoil
 
@@ -230,7 +245,7 @@ def faults(world, folder):
 
     def interrupt(self, v, index, bank, generator):
         calls.append(index)
-        if len(calls) == 2 and world.rank == last:
+        if len(calls) == 2 and communicator.rank == last:
             os.kill(os.getpid(), signal.SIGTERM)
         return forward(self, v, index, bank, generator)
 
@@ -250,12 +265,12 @@ def faults(world, folder):
     attempt("disk", "disk")
     pretrain.checkpoint.save = save
     attempt("begun", "whole", NORMED)
-    with folder_lock(folder / "plain") if world.rank == 0 else nullcontext():
+    with folder_lock(folder / "plain") if communicator.rank == 0 else nullcontext():
         attempt("held", "plain", resume=True)
-    attempt("uneven", "uneven", replace(TINY, batch=250 if world.size == 4 else 251))
+    attempt("uneven", "uneven", replace(TINY, batch=250 if communicator.size == 4 else 251))
     attempt("parametric", "parametric", override(TINY, {"objective.name": "parametric"}))
     attempt("sync", "sync", replace(TINY, sync_bn=True))
-    if world.rank == 0:
+    if communicator.rank == 0:
         assert whole.read_bytes() == before
     return heard
 
@@ -268,14 +283,14 @@ def work(rank, size, port, folder):
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
-    with joined("cpu") as world:
-        found = objectives(world) | neighbours(world)
-        train(world, folder / "plain")
-        resumed(world, folder)
+    with open_communicator("cpu") as communicator:
+        found = objectives(communicator) | neighbours(communicator)
+        train(communicator, folder / "plain")
+        resumed(communicator, folder)
         if rank == 0:
             torch.save(found, folder / "found.pt")
-        (folder / f"wire-{rank}.json").write_text(json.dumps(wire(world, folder)))
-        (folder / f"heard-{rank}.json").write_text(json.dumps(faults(world, folder)))
+        (folder / f"wire-{rank}.json").write_text(json.dumps(wire(communicator, folder)))
+        (folder / f"heard-{rank}.json").write_text(json.dumps(faults(communicator, folder)))
     assert not dist.is_initialized()
 
 
@@ -287,5 +302,5 @@ def start(size, folder):
 
 
 def alone(folder):
-    train(ALONE, folder / "plain")
-    return objectives(ALONE) | neighbours(ALONE)
+    train(SINGLE_PROCESS, folder / "plain")
+    return objectives(SINGLE_PROCESS) | neighbours(SINGLE_PROCESS)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from pretrain import cost as plan
 from pretrain.checkpoint import read_progress
-from pretrain.communicator import ALONE
+from pretrain.communicator import SINGLE_PROCESS
 from pretrain.cost import Backbone
 from pretrain.memory_bank.sharded import ShardedBank
 from zoo import RunError
@@ -82,7 +82,7 @@ def test_a_run_resumed_within_an_epoch_ends_bit_for_bit_the_same(many):
 def test_a_loss_that_is_not_finite_in_one_process_stops_all_before_anything_changes(many):
     told, index = heard(many), heard(many)[-1]["index"]
     assert told[0]["nan"].startswith("RunError:") and all(
-        h["nan"].startswith("Elsewhere:") for h in told[1:]
+        h["nan"].startswith("PeerError:") for h in told[1:]
     )
     assert "stopped at step 2 of epoch 0: loss is nan" in told[0]["nan"]
     assert told[0]["nan"].endswith("the images: " + ", ".join(map(str, index)))
@@ -109,8 +109,8 @@ def test_what_fails_in_one_process_fails_in_all_and_rank_0_tells_it(many, fault,
     import re
 
     first, *others = (h[fault] for h in heard(many))
-    assert re.search(message, first) and not first.startswith("Elsewhere")
-    assert others and all(other.startswith("Elsewhere: ") for other in others)
+    assert re.search(message, first) and not first.startswith("PeerError")
+    assert others and all(other.startswith("PeerError: ") for other in others)
     assert not (many[1] / "uneven" / "checkpoint.safetensors").exists()
 
 
@@ -137,13 +137,13 @@ def test_the_plan_counts_the_bytes_that_are_really_sent(many, monkeypatch):
 def test_one_process_exchanges_nothing():
     x = torch.arange(6)
     assert (
-        ALONE.gather(x) is x
-        and ALONE.mine(x) is x
-        and ALONE.sum(x) is x
-        and ALONE.largest(3, 1) == [3, 1]
+        SINGLE_PROCESS.all_gather(x) is x
+        and SINGLE_PROCESS.local_part(x) is x
+        and SINGLE_PROCESS.all_reduce_sum(x) is x
+        and SINGLE_PROCESS.all_reduce_max_numbers(3, 1) == [3, 1]
     )
     with pytest.raises(RunError, match="as it was"):
-        ALONE.together(lambda: (_ for _ in ()).throw(RunError("as it was")))
+        SINGLE_PROCESS.rank_zero_first(lambda: (_ for _ in ()).throw(RunError("as it was")))
 
 
 def rank_1(launcher):
