@@ -8,71 +8,100 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
+LINE_INTERVAL = 10.0  # seconds between lines of progress where there is no terminal
 
 out = Console(highlight=False)
 log = Console(stderr=True, highlight=False)
 
 
-class Counter:
-    """Counts images: a live bar on a terminal, plain lines elsewhere."""
+class ProgressBar:
+    """A count of images: a live bar on a terminal, plain lines elsewhere.
 
-    def __init__(self, what: str, total: int, done: int = 0) -> None:
-        """
+    Attributes:
+        title: What is being done.
+        total: Number of images in all.
+        done: Number of images that are done.
+    """
+
+    def __init__(self, title: str, total: int, done: int = 0) -> None:
+        """Prepare the bar; :func:`progress_bar` shows it.
+
         Args:
-            what: is being done.
-            total: images in all.
-            done: images that were done before this process began.
+            title: What is being done.
+            total: Number of images in all.
+            done: Number of images that were done before this process began.
         """
-        self.what, self.total, self.done, self.first = what, total, done, done
-        self.began = self.told = (
-            0.0  # by the first images: what comes before them is no part of the rate
-        )
-        self.live = log.is_terminal
-        columns = (
+        self.title = title
+        self.total = total
+        self.done = done
+        # The clock starts with the first images: what comes before them is no part of the rate.
+        self._done_at_start = done
+        self._start_time = 0.0
+        self._last_line_time = 0.0
+        self.is_live = log.is_terminal
+        self.live = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=log,
         )
-        self.bar = Progress(
-            *columns, TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=log
-        )
-        self.task = self.bar.add_task(what, total=total, completed=done, rate="")
+        self._task = self.live.add_task(title, total=total, completed=done, rate="")
 
     def rate(self) -> float:
-        """Images per second since the first ones."""
-        return (self.done - self.first) / max(time.monotonic() - self.began, 1e-9)
+        """Return the images per second since the first ones."""
+        seconds = time.monotonic() - self._start_time
+        return (self.done - self._done_at_start) / max(seconds, 1e-9)
 
-    def speed(self) -> str:
-        """The rate as it is shown; a detector on a CPU may not see one image in a second."""
+    def rate_text(self) -> str:
+        """Return the rate as it is shown; a detector on a CPU may take seconds for one image."""
         rate = self.rate()
         return f"{rate:,.0f} images/s" if rate >= 10 else f"{rate:.1f} images/s"
 
     def add(self, images: int, note: str = "") -> None:
-        """Count some more images; the note goes beside the rate."""
-        if not self.began:
-            self.began = self.told = time.monotonic()
-            self.first = self.done = self.done + images
-            return
+        """Count images that were just done.
+
+        Args:
+            images: How many.
+            note: What to show beside the rate.
+        """
         self.done += images
-        if self.live:
-            self.bar.update(self.task, completed=self.done, rate=f"{self.speed()} {note}")
-        elif time.monotonic() - self.told >= PLAIN_EVERY:
-            self.told = time.monotonic()
-            left = (self.total - self.done) / max(self.rate(), 1e-9)
-            share = self.done / max(self.total, 1)
-            log.print(f"{self.what} {share:4.0%}  {self.speed()}  {_duration(left)} left  {note}")
+        if not self._start_time:
+            self._start_time = time.monotonic()
+            self._last_line_time = self._start_time
+            self._done_at_start = self.done
+            return
+        if self.is_live:
+            self.live.update(self._task, completed=self.done, rate=f"{self.rate_text()} {note}")
+        elif time.monotonic() - self._last_line_time >= LINE_INTERVAL:
+            self._last_line_time = time.monotonic()
+            self._print_line(note)
+
+    def _print_line(self, note: str) -> None:
+        share = self.done / max(self.total, 1)
+        time_left = _duration((self.total - self.done) / max(self.rate(), 1e-9))
+        log.print(f"{self.title} {share:4.0%}  {self.rate_text()}  {time_left} left  {note}")
 
 
 @contextmanager
-def counter(what: str, total: int, done: int = 0) -> Iterator[Counter]:
-    """A :class:`Counter` that is shown within the block."""
-    count = Counter(what, total, done)
-    if not count.live:
-        yield count
+def progress_bar(title: str, total: int, done: int = 0) -> Iterator[ProgressBar]:
+    """Show a :class:`ProgressBar` within the block.
+
+    Args:
+        title: What is being done.
+        total: Number of images in all.
+        done: Number of images that were done before this process began.
+
+    Yields:
+        The bar, whose ``add`` counts.
+    """
+    bar = ProgressBar(title, total, done)
+    if not bar.is_live:
+        yield bar
         return
-    with count.bar:
-        yield count
+    with bar.live:
+        yield bar
 
 
 def _duration(seconds: float) -> str:
@@ -82,14 +111,22 @@ def _duration(seconds: float) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; numbers to the right. What is too wide is folded, never cut; no heading where all are empty."""
+    """Print a table, with numbers to the right; what is too wide is folded, never cut.
+
+    Args:
+        title: The line above the table.
+        columns: The headings; no row of headings is shown where all are empty.
+        rows: The cells; floats are shown with two digits after the point.
+    """
     shown = Table(show_header=any(columns))
     for i, column in enumerate(columns):
-        number = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
-        shown.add_column(column, justify="right" if number else "left", overflow="fold")
+        is_number = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
+        shown.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row))
-    out.print(
-        title, soft_wrap=True
-    )  # above: a table's own title is folded to the width of the table
+        shown.add_row(*map(_cell, row))
+    out.print(title, soft_wrap=True)  # a table's own title would be folded to the table's width
     out.print(shown)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

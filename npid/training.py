@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from npid.console import counter, log
+from npid.console import log, progress_bar
 from npid.monitor import knn_monitor
 from pretrain import Settings, pretrain
 from pretrain.checkpoint import CHECKPOINT, read_progress
@@ -50,11 +50,13 @@ def train(
             if first:
                 log.print(f"kNN top-1 {top1:.2%}")
 
-        with counter("pretrain", epochs * len(source), done) if first else nullcontext() as count:
+        with (
+            progress_bar("pretrain", epochs * len(source), done) if first else nullcontext() as bar
+        ):
 
             def on_step(now: dict[str, Any]) -> None:
-                if count is not None:
-                    count.add(
+                if bar is not None:
+                    bar.add(
                         now["images"], f"epoch {now['epoch'] + 1}/{epochs} loss {now['loss']:.3f}"
                     )
 

@@ -31,7 +31,7 @@ def demo(
 
     from downstream import finetune as task
     from npid import curves
-    from npid.console import counter, table
+    from npid.console import progress_bar, table
     from zoo.data.sources import open_source
     from zoo.utils.files import new_folder
 
@@ -45,8 +45,8 @@ def demo(
     train = open_source(DATA)
     sizes = [len(task.subset(train, part, 0)) for part in settings.labels]
     with new_folder(out, replace=_is_demo(out)) as aside:
-        with counter("adapt", task.images_to_train(settings, sizes)) as count:
-            results = task.run(MODEL, DATA, settings, progress=count.add)
+        with progress_bar("adapt", task.images_to_train(settings, sizes)) as bar:
+            results = task.run(MODEL, DATA, settings, progress=bar.add)
         results.append(aside / "metrics.json")
         drawn = _draw(aside / "demo.png", results)
     test = results.split_sizes["test"]

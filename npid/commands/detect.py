@@ -42,7 +42,7 @@ def detect(
 ) -> None:
     """Train a Faster R-CNN detector on a model, through detectron2."""
     from downstream.detection import task
-    from npid.console import counter, table
+    from npid.console import progress_bar, table
     from npid.options import pick_device
 
     settings = task.Settings(
@@ -57,8 +57,8 @@ def detect(
         workers=workers,
     )
     cfg = task.configure(model, settings, out)
-    with counter("detect", cfg.SOLVER.MAX_ITER * cfg.SOLVER.IMS_PER_BATCH) as count:
-        results = task.run(model, data, out, settings, progress=count.add)
+    with progress_bar("detect", cfg.SOLVER.MAX_ITER * cfg.SOLVER.IMS_PER_BATCH) as bar:
+        results = task.run(model, data, out, settings, progress=bar.add)
     rows = [(name, 100 * value) for name, value in results.metrics.items()]
     table(f"Detection with {model} on {data}", ("metric", "%"), rows)
     typer.echo(f"pictures and metrics.json in {out}")

@@ -29,7 +29,7 @@ def embed(
 ) -> None:
     """Write the features of all images of DATA as a store; goes on where it stopped, and takes in new images."""
     from downstream import retrieval
-    from npid.console import counter
+    from npid.console import progress_bar
     from npid.options import pick_device
     from zoo import DataError, SettingsError
     from zoo.data.sources import open_source
@@ -49,8 +49,8 @@ def embed(
     settings = retrieval.EmbedSettings(
         split=split, dtype=dtype, device=pick_device(device), workers=workers, skip_bad=skip_bad
     )
-    with counter("embed", len(open_source(data, split))) as count:
-        store = retrieval.embed(model, data, out, settings, progress=count.add)
+    with progress_bar("embed", len(open_source(data, split))) as bar:
+        store = retrieval.embed(model, data, out, settings, progress=bar.add)
     size = sum(store.manifest.sizes.values())
     typer.echo(
         f"{out}: {len(store):,} rows of {store.dim} {store.manifest.dtype}, {size / 1e6:.1f} MB"

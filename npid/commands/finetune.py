@@ -53,7 +53,7 @@ def finetune(
     """Fine-tune a whole model on few labels, beside the same network from scratch."""
     from downstream import finetune as task
     from npid import curves
-    from npid.console import counter, table
+    from npid.console import progress_bar, table
     from npid.options import pick_device
     from zoo.data.sources import open_source
 
@@ -73,8 +73,8 @@ def finetune(
     settings.check()
     train = open_source(data)
     sizes = [len(task.subset(train, part, seed)) for part in settings.labels]
-    with counter("finetune", task.images_to_train(settings, sizes)) as count:
-        results = task.run(model, data, settings, lists=lists, progress=count.add)
+    with progress_bar("finetune", task.images_to_train(settings, sizes)) as bar:
+        results = task.run(model, data, settings, lists=lists, progress=bar.add)
     rows = curves.rows(results)
     table(
         f"{model} fine-tuned on {data}: top-1, %",

@@ -12,11 +12,11 @@ def index(
     """Build a compact index of a store and measure it against exact search."""
     from downstream.retrieval import Store
     from downstream.retrieval.index import build_index
-    from npid.console import counter, table
+    from npid.console import progress_bar, table
 
     opened = Store.open(store)
-    with counter("index", len(opened)) as count:
-        about = build_index(opened, kind, seed=seed, progress=count.add)
+    with progress_bar("index", len(opened)) as bar:
+        about = build_index(opened, kind, seed=seed, progress=bar.add)
     rows = [
         ("recall@10 after re-ranking", f"{about.recall:.3f}"),
         ("recall@10 before", f"{about.recall_without:.3f}"),

@@ -18,7 +18,7 @@ def knn(
 ) -> None:
     """Score a model with a weighted vote of the nearest training images; nothing is trained."""
     from downstream import knn as task
-    from npid.console import counter, table
+    from npid.console import progress_bar, table
     from npid.options import pick_device
     from zoo.data.sources import open_source
 
@@ -31,8 +31,8 @@ def knn(
         skip_bad=skip_bad,
     )
     total = len(open_source(data)) + len(open_source(data, "test"))
-    with counter("embed", total) as count:
-        results = task.run(model, data, settings, progress=count.add)
+    with progress_bar("embed", total) as bar:
+        results = task.run(model, data, settings, progress=bar.add)
     rows = [(name, 100 * value) for name, value in results.metrics.items()]
     table(f"kNN of {model} on {data}: k={k}, τ={temperature}", ("metric", "%"), rows)
     if json is not None:

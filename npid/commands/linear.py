@@ -47,7 +47,7 @@ def linear(
 ) -> None:
     """Train a linear classifier on each layer of a frozen model."""
     from downstream import linear as task
-    from npid.console import counter, table
+    from npid.console import progress_bar, table
     from npid.options import pick_device
     from zoo.data.sources import open_source
 
@@ -69,10 +69,10 @@ def linear(
     )
     how = replace(how, pixels=baselines and not (how.solver == "sgd" and how.crops))
     how.check()
-    with counter(
+    with progress_bar(
         "linear", task.images_to_see(how, len(open_source(data)), len(open_source(data, "test")))
-    ) as count:
-        results = task.run(model, data, how, progress=count.add)
+    ) as bar:
+        results = task.run(model, data, how, progress=bar.add)
     columns, rows = _rows(results)
     table(f"Linear probes of {model} on {data}: {preset}", columns, rows)
     if json is not None:

@@ -52,7 +52,7 @@ def search(
     from downstream.features.store import Store
     from downstream.retrieval import results as found
     from downstream.retrieval.query import queries_of
-    from npid.console import counter, table
+    from npid.console import progress_bar, table
     from npid.options import pick_device
     from zoo import SettingsError
     from zoo.utils.files import write_text
@@ -78,8 +78,8 @@ def search(
             (r.query, i["key"], i["label"] or "", i["score"]) for r in results for i in r.images
         ]
     else:
-        with counter("compare", len(store)) as count:
-            results = found.find_duplicates(store, threshold, count.add)
+        with progress_bar("compare", len(store)) as bar:
+            results = found.find_duplicates(store, threshold, bar.add)
         columns = ("group", "key", "label")
         lines = [
             (n, i["key"], i["label"] or "") for n, r in enumerate(results, 1) for i in r.images
@@ -112,7 +112,7 @@ def _cached(model: str, data: str, device: str, workers: int):
 
     import zoo
     from downstream import retrieval
-    from npid.console import counter
+    from npid.console import progress_bar
     from zoo.data.sources import open_source, place
     from zoo.data.sources.builtin import cache_folder
     from zoo.models.model_dir import WEIGHTS, sha256
@@ -124,6 +124,6 @@ def _cached(model: str, data: str, device: str, workers: int):
         )
     name = hashlib.sha256(f"{sha256(weights)} {place(data)}".encode()).hexdigest()[:20]
     out = cache_folder() / "stores" / name
-    with counter("embed", len(open_source(data))) as count:
+    with progress_bar("embed", len(open_source(data))) as bar:
         settings = retrieval.EmbedSettings(device=device, workers=workers)
-        return retrieval.embed(model, data, out, settings, progress=count.add)
+        return retrieval.embed(model, data, out, settings, progress=bar.add)
