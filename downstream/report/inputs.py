@@ -9,7 +9,7 @@ from typing import Any
 from downstream.features.store import MANIFEST
 from zoo import DataError
 from zoo.models.model_dir import CONFIG, WEIGHTS, read_config, sha256
-from zoo.results import METRICS, Results, read
+from zoo.results import METRICS_FILE, Results, read_results
 
 LINES = "metrics.jsonl"
 
@@ -129,15 +129,15 @@ def _add_folder(folder: Path, inputs: ReportInputs, describe: Describe | None) -
         config = read_config(folder)
         digest = sha256(folder / WEIGHTS)
         inputs.models.append(ModelDirectory(name=folder.name, sha256=digest, config=config))
-    if (folder / METRICS).is_file():
-        inputs.results += read_results(folder / METRICS)
+    if (folder / METRICS_FILE).is_file():
+        inputs.results += read_results(folder / METRICS_FILE)
     if len(inputs) == before:
         raise DataError(f"{folder}: nothing to report in this folder; a report is made of {_KINDS}")
 
 
 def _is_detection_run(run: Path) -> bool:
     """Whether the run is one of `npid detect`: detectron2 wrote its lines, metrics.json has its scores."""
-    if not (run / METRICS).is_file():
+    if not (run / METRICS_FILE).is_file():
         return False
     with open(run / LINES, errors="replace") as file:
         return '"event"' not in file.readline()
@@ -177,34 +177,6 @@ def _parse_line(text: str) -> dict[str, Any]:
         if key in line and not _is_number(line[key]):
             raise TypeError("loss, lr and top1 must be numbers")
     return line
-
-
-def read_results(path: Path) -> list[Results]:
-    """The results of a metrics.json, the types of what is shown checked.
-
-    Raises:
-        DataError: naming the file.
-    """
-    results = read(path)
-    for result in results:
-        dicts = (
-            result.metrics,
-            result.split_sizes,
-            result.settings,
-            result.versions,
-            result.details,
-        )
-        texts = (result.task, result.data, result.model_sha256, result.command)
-        if not all(isinstance(d, dict) for d in dicts) or not all(
-            isinstance(t, str) for t in texts
-        ):
-            raise DataError(
-                f"{path}: not a list of results: a value has the wrong type; run the task again with --json"
-            )
-        for name, value in (*result.metrics.items(), ("seconds", result.seconds)):
-            if not _is_number(value):
-                raise DataError(f"{path}: {result.task}: {name} must be a number, got {value!r}")
-    return results
 
 
 def _is_number(value: object) -> bool:

@@ -39,9 +39,9 @@ def info(model: Model) -> None:
     if settings:
         out.print("settings:", json.dumps(settings))
     if (folder / "metrics.json").exists():
-        from zoo.results import read
+        from zoo.results import read_results
 
-        results = read(folder / "metrics.json")
+        results = read_results(folder / "metrics.json")
         scores = [
             (r.task, r.data, name, f"{value:.4g}")
             for r in results

@@ -26,7 +26,7 @@ def list_models(
 
         _models(
             "Pretrained models, here already",
-            [cards.summary(bundled.FOLDER / name) for name in names],
+            [cards.summarize(bundled.FOLDER / name) for name in names],
         )
         typer.echo(f'zoo.load("{names[0]}") loads one; `npid info {names[0]}` tells more.\n')
     rows: list[tuple[object, ...]] = []

@@ -71,7 +71,7 @@ def test_the_wheel_works_from_a_folder_of_its_own(wheel, tmp_path):
         "assert 'one-more' in zoo.list_models() and zoo.load('one-more').embed_dim == 4\n"
         "from zoo import cards\n"
         "from zoo.models import bundled\n"
-        "assert cards.summary(bundled.find('one-more')).arch == 'resnet10'\n"
+        "assert cards.summarize(bundled.find('one-more')).arch == 'resnet10'\n"
     )
     command = [sys.executable, "-I", "-c", code, str(target)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

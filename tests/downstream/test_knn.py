@@ -14,7 +14,7 @@ from downstream.features.extract import embeddings
 from downstream.knn import knn
 from zoo import DataError, SettingsError
 from zoo.data.sources import open_source
-from zoo.results import read
+from zoo.results import read_results
 
 
 def by_hand(bank, labels, queries, k, temperature):
@@ -93,12 +93,12 @@ def test_the_task_scores_a_model_and_keeps_its_results(tmp_path):
     }
     results.append(tmp_path / "m" / "metrics.json")
     results.append(tmp_path / "m" / "metrics.json")
-    assert read(tmp_path / "m" / "metrics.json") == [results, results]
+    assert read_results(tmp_path / "m" / "metrics.json") == [results, results]
     with pytest.raises(SettingsError, match="k=2000 is larger than the 1437"):
         task.run(tmp_path / "m", "digits", task.Settings(k=2000))
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(DataError, match=r"bad\.json"):
-        read(tmp_path / "bad.json")
+        read_results(tmp_path / "bad.json")
 
 
 def test_bad_images_are_named_or_left_out_and_unlabelled_data_is_refused(

@@ -1,14 +1,15 @@
 """Model cards: README.md made from config.json and metrics.json."""
 
-from zoo.cards.card import METRICS, TAG, Summary, outdated, read_metrics, render, summary, write_all
+from zoo.cards.card import TAG, read_metrics, render
+from zoo.cards.released import outdated, write_all
+from zoo.cards.summary import ModelSummary, summarize
 
 __all__ = [
-    "METRICS",
     "TAG",
-    "Summary",
+    "ModelSummary",
     "outdated",
     "read_metrics",
     "render",
-    "summary",
+    "summarize",
     "write_all",
 ]

@@ -2,7 +2,7 @@
 
 import sys
 
-from zoo.cards.card import write_all
+from zoo.cards.released import write_all
 
 for path in write_all(sys.argv[1]):
     print(path)

@@ -4,13 +4,13 @@ from typing import Any
 
 from huggingface_hub import HfApi
 
-from zoo.cards import TAG, Summary
+from zoo.cards import TAG, ModelSummary
 from zoo.hub._client import call
 
 
 def list_remote(
     org: str, *, endpoint: str | None = None, token: str | None = None
-) -> list[Summary]:
+) -> list[ModelSummary]:
     """Models of an organisation or user that carry this library's tag, by name.
 
     Raises:
@@ -26,11 +26,11 @@ def list_remote(
     return sorted((_listed(info) for info in found), key=lambda listed: listed.name)
 
 
-def _listed(info: Any) -> Summary:
+def _listed(info: Any) -> ModelSummary:
     card = info.card_data.to_dict() if info.card_data else {}
     ours = card.get("npid")
     ours = ours if isinstance(ours, dict) else {}
-    return Summary(
+    return ModelSummary(
         name=info.id,
         arch=ours.get("arch"),
         dim=ours.get("dim"),

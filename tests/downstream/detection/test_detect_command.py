@@ -79,10 +79,10 @@ def test_from_a_model_and_a_voc_folder_to_scores_and_pictures(model, voc, tmp_pa
     done = npid(*start, *more)
     assert done.exit_code == 0, done.output
     assert "AP50/blue" in done.output and "Environment" not in done.output
-    results = zoo.results.read(run / "metrics.json")[0]
+    results = zoo.results.read_results(run / "metrics.json")[0]
     assert {"AP", "AP50", "AP75", "AP50/blue", "AP50/red"} == set(results.metrics)
     assert results.split_sizes == {"trainval": 6, "test": 3} and results.settings["iterations"] == 5
-    assert zoo.results.read(scores) == [results]
+    assert zoo.results.read_results(scores) == [results]
     assert sorted(path.name for path in (run / "pictures").iterdir()) == [
         "shape 6.png",
         "shape 7.png",
@@ -96,7 +96,7 @@ def test_from_a_model_and_a_voc_folder_to_scores_and_pictures(model, voc, tmp_pa
     assert done.exit_code == 1 and "already holds a run" in done.output
     done = npid(*start, "--eval-only")  # with the run's own config
     assert done.exit_code == 0, done.output
-    assert zoo.results.read(run / "metrics.json")[1].metrics == results.metrics
+    assert zoo.results.read_results(run / "metrics.json")[1].metrics == results.metrics
     done = npid(*start, "--resume", "SOLVER.MAX_ITER", 7)
     assert done.exit_code == 0, done.output
     iterations = [
@@ -128,7 +128,7 @@ def test_from_coco_json_and_from_random_weights(model, coco, tmp_path):
         *SMALL,
     )
     assert done.exit_code == 0, done.output
-    results = zoo.results.read(run / "metrics.json")[0]
+    results = zoo.results.read_results(run / "metrics.json")[0]
     assert {"AP", "AP50", "AP75", "AP50/blue", "AP50/red"} == set(
         results.metrics
     ) and results.settings["scratch"]

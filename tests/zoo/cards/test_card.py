@@ -61,6 +61,19 @@ def test_results_stand_in_the_table_and_in_the_model_index(folder):
     assert index["name"] == "lab/m" and len(values) == 4
 
 
+def test_a_task_that_no_card_knows_names_itself(folder):
+    result = {"task": "voc-seg", "data": "voc", "metrics": {"miou": 0.5}}
+    names = {"title": "segmentation", "hub_task_type": "image-segmentation"}
+    (folder / "metrics.json").write_text(json.dumps([result, {**result, **names}]))
+    card = cards.render(folder)
+    assert (
+        "| voc-seg | voc | miou | 0.5 |" in card and "| segmentation | voc | miou | 0.5 |" in card
+    )
+    evaluations = header(card)["model-index"][0]["results"]
+    types = {entry["task"]["type"] for entry in evaluations}
+    assert types == {"feature-extraction", "image-segmentation"}
+
+
 def test_without_metrics_there_is_no_number_of_merit(folder):
     card = cards.render(folder)
     assert "None have been recorded" in card and "model-index" not in card

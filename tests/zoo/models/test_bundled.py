@@ -52,10 +52,10 @@ def test_an_unknown_name_gets_those_there_are(shipped):
 
 def test_a_listing_tells_data_backbone_size_and_score(shipped, model):
     count = sum(p.numel() for p in model.parameters())
-    expected = cards.Summary(
+    expected = cards.ModelSummary(
         name="small", arch="resnet10", dim=8, parameters=count, data="made-up", knn=0.625
     )
-    assert cards.summary(shipped) == expected
+    assert cards.summarize(shipped) == expected
 
 
 def test_its_card_loads_it_by_name_and_needs_no_weights(shipped):
