@@ -19,7 +19,7 @@ import torch
 from timing import interleaved, machine, report
 
 import zoo
-from downstream.features.extract import batches
+from downstream.features.extract import image_batches
 from downstream.features.store import Manifest
 from downstream.features.store_writer import writing
 from downstream.retrieval import EmbedSettings
@@ -46,7 +46,7 @@ def main() -> None:
     source.array()  # what is small is decoded once, for all tasks
     settings = EmbedSettings(workers=asked.workers, batch=asked.batch)
     read = partial(
-        batches, model, source, batch=settings.batch, device="cpu", workers=asked.workers
+        image_batches, model, source, batch_size=settings.batch, device="cpu", workers=asked.workers
     )
     ready = [images for images, _ in read()]
 

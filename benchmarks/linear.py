@@ -20,12 +20,12 @@ from timing import Cases, interleaved, machine, ratio, report
 
 import zoo
 from downstream import knn, linear
-from downstream.features.extract import batches
+from downstream.features.extract import image_batches
 from downstream.features.layers import layer_features
 from downstream.linear import lbfgs
 from zoo.data.sources import open_source
 
-HOW = {"batch": 256, "device": "cpu", "workers": 0}
+HOW = {"batch_size": 256, "device": "cpu", "workers": 0}
 
 
 def extraction(model: str, data: str, rounds: int) -> None:
@@ -36,7 +36,7 @@ def extraction(model: str, data: str, rounds: int) -> None:
     @torch.no_grad()
     def forward() -> None:
         for source in sources:
-            for images, _ in batches(network, source, **HOW):
+            for images, _ in image_batches(network, source, **HOW):
                 network(images)
 
     def layers(names: tuple[str, ...], fresh: bool) -> Callable[[], None]:

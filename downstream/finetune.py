@@ -16,7 +16,7 @@ from torch import Tensor
 import zoo
 from downstream import metrics as scoring
 from downstream.classifier import Classifier
-from downstream.features.extract import Progress, batches
+from downstream.features.extract import OnImages, image_batches
 from zoo import Backbone, DataError, SettingsError
 from zoo.data.augment import Augmentation, Augmenter
 from zoo.data.loader import open_batches, order
@@ -212,7 +212,7 @@ def fit(
     index: np.ndarray,
     how: Settings,
     seed: int,
-    progress: Progress | None = None,
+    progress: OnImages | None = None,
 ) -> Classifier:
     """Train a network and a classifier on it, on some images of a source.
 
@@ -283,8 +283,8 @@ def score(model: Classifier, source: Source, how: Settings) -> dict[str, Any]:
     """What :func:`downstream.metrics.score` says of a model of :func:`fit`, on the images that can be read."""
     labels, classes = source.require_labels()
     logits, goods = [], []
-    for images, good in batches(
-        model.backbone, source, batch=256, device=how.device, workers=how.workers
+    for images, good in image_batches(
+        model.backbone, source, batch_size=256, device=how.device, workers=how.workers
     ):
         logits.append(model(images).float().cpu())
         goods.append(good)
@@ -300,7 +300,7 @@ def run(
     settings: Settings,
     *,
     lists: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: OnImages | None = None,
 ) -> Results:
     """Fine-tune a model on parts of the labels, beside the same network from scratch.
 

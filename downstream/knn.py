@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from downstream.features.extract import Progress
+from downstream.features.extract import OnImages
 from downstream.features.layers import layer_features
 from downstream.nearest import nearest
 from zoo import DataError, SettingsError
@@ -90,7 +90,7 @@ def votes(cosines: Tensor, labels: Tensor, temperature: float, classes: int) -> 
 
 
 def run(
-    model: str | Path, data: str, settings: Settings, progress: Progress | None = None
+    model: str | Path, data: str, settings: Settings, progress: OnImages | None = None
 ) -> Results:
     """Embed both splits and let the training images vote on the test images.
 
@@ -113,11 +113,11 @@ def run(
     folder = zoo.locate(model)
     backbone, digest = zoo.load(folder), sha256(folder / WEIGHTS)
     how: dict[str, Any] = {
-        "batch": settings.batch,
+        "batch_size": settings.batch,
         "device": settings.device,
         "workers": settings.workers,
     }
-    how |= {"sha256": digest if settings.cache else None, "progress": progress}
+    how |= {"sha256": digest if settings.cache else None, "on_progress": progress}
     found = [layer_features(backbone, source, ["embedding"], **how) for source in (train, test)]
     (rows, kept), (queries, asked) = ((one["embedding"], one["good"]) for one in found)
     if not asked.any():

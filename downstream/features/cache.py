@@ -1,59 +1,30 @@
-"""Rows per image, kept on disk: one .npy file per layer, filled from the front, and a manifest that says how far."""
+"""Rows per image and layer: in memory, or kept on disk as one .npy file for each layer."""
 
 import hashlib
 import io
 import json
-import os
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 
+from downstream.features.committed_files import CommittedFiles
 from zoo.data.sources.builtin import cache_folder
-from zoo.utils.files import WriteError, new_file, write_text
+from zoo.utils.files import new_file
 
 _MANIFEST = "manifest.json"
-_EVERY = 2048  # images between two states of the manifest: what an interruption can cost
+_COMMIT_EVERY = 2048  # images between two manifests: what an interruption can cost
 
 
-class Store:
-    """The layers of one model on one split. What is written is safe from a kill after each ``_EVERY`` images.
+class LayerRows(ABC):
+    """The rows of some layers of one model on one split, filled from the first image on."""
 
-    A file is as long as it will be from the first row on (with a hole where the disk allows it), so the manifest
-    alone says which rows count. Any layer can be read with ``numpy.load``.
-    """
+    @abstractmethod
+    def finished(self, layers: Iterable[str]) -> int:
+        """Number of images, counted from the first, that have their rows in all these layers."""
 
-    def __init__(self, about: dict[str, Any] | None, count: int) -> None:
-        """
-        Args:
-            about: everything that the rows depend on; None to hold them in memory only.
-            count: images in all.
-        """
-        self.about, self.count = about, count
-        self.done: dict[str, int] = {}
-        self.memory: dict[str, np.ndarray] = {}
-        self.files: dict[str, tuple[BinaryIO, int]] = {}
-        self.since = 0
-        if about is None:
-            return
-        name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
-        self.folder = cache_folder() / "features" / name
-        try:
-            kept = json.loads((self.folder / _MANIFEST).read_text())
-            self.done = {name: rows for name, rows in kept["rows"].items() if self._fits(name)}
-        except (OSError, ValueError, KeyError, AttributeError):
-            pass  # nothing there, or damaged: made anew
-
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.npy"
-
-    def _fits(self, name: str) -> bool:
-        try:
-            return len(np.load(self._path(name), mmap_mode="r")) == self.count
-        except (OSError, ValueError):
-            return False
-
+    @abstractmethod
     def write(self, start: int, rows: Mapping[str, np.ndarray]) -> None:
         """Add the rows of some images, in order; rows that are there already are left alone.
 
@@ -64,72 +35,135 @@ class Store:
         Raises:
             WriteError: on a full disk, a missing permission and the like.
         """
-        count = len(next(iter(rows.values())))
-        for name, some in rows.items():
-            if self.about is None:
-                table = self.memory.setdefault(
-                    name, np.empty((self.count, *some.shape[1:]), some.dtype)
-                )
-                table[start : start + count] = some
-            elif self.done.get(name, 0) < start + count:
-                try:
-                    file, head = self.files.get(name) or self._open(name, some)
-                    file.seek(head + start * some[0].nbytes)
-                    file.write(np.ascontiguousarray(some).data)
-                except OSError as error:
-                    raise self._full(error) from error
-        self.since += count
-        if self.since >= _EVERY or start + count == self.count:
-            self._save(start + count)
 
-    def _open(self, name: str, some: np.ndarray) -> tuple[BinaryIO, int]:
-        header = io.BytesIO()
-        shape = (self.count, *some.shape[1:])
-        np.lib.format.write_array_header_1_0(
-            header,
-            {
-                "descr": np.lib.format.dtype_to_descr(some.dtype),
-                "fortran_order": False,
-                "shape": shape,
-            },
+    @abstractmethod
+    def read(self, layer: str) -> np.ndarray:
+        """All N×… rows of a layer that is complete."""
+
+
+class LayersInMemory(LayerRows):
+    """Rows that are gone with the process."""
+
+    def __init__(self, count: int) -> None:
+        """Hold nothing yet.
+
+        Args:
+            count: images in all.
+        """
+        self._count = count
+        self._rows: dict[str, np.ndarray] = {}
+
+    def finished(self, layers: Iterable[str]) -> int:
+        return 0
+
+    def write(self, start: int, rows: Mapping[str, np.ndarray]) -> None:
+        for layer, batch in rows.items():
+            if layer not in self._rows:
+                self._rows[layer] = np.empty((self._count, *batch.shape[1:]), batch.dtype)
+            self._rows[layer][start : start + len(batch)] = batch
+
+    def read(self, layer: str) -> np.ndarray:
+        return self._rows[layer]
+
+
+class LayerCache(LayerRows):
+    """Rows in the cache folder; at most the last 2048 images are lost by a kill.
+
+    A file is as long as it will be from its first row on (with a hole where the disk allows it),
+    so that the manifest alone says which rows count, and any complete layer can be read with
+    ``numpy.load``. A damaged file or manifest is made anew.
+
+    Attributes:
+        folder: where the files of this model, data and transform lie.
+    """
+
+    def __init__(self, key: Mapping[str, object], count: int) -> None:
+        """Find what an earlier process left.
+
+        Args:
+            key: everything that the rows depend on, as plain values.
+            count: images in all.
+        """
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        self.folder = cache_folder() / "features" / digest[:32]
+        self._key = key
+        self._count = count
+        self._files = CommittedFiles(
+            self.folder, _MANIFEST, "make room, or let NPID_CACHE name another folder"
         )
-        head = header.getvalue()
-        path, size = self._path(name), len(head) + self.count * some[0].nbytes
-        if not self._fits(name) or path.stat().st_size != size:
-            with (
-                new_file(path) as aside,
-                open(aside, "wb") as new,
-            ):  # another process may have the old one mapped
-                new.write(head)
-                new.truncate(size)
-        self.files[name] = open(path, "r+b"), len(head)
-        return self.files[name]
+        self._committed = self._read_manifest()
+        self._uncommitted = 0
+        self._header_sizes: dict[str, int] = {}  # of the files that this process writes to
 
-    def _save(self, upto: int) -> None:
-        self.since = 0
-        if self.about is None:
-            return
+    def _read_manifest(self) -> dict[str, int]:
+        """{layer: rows that count}; empty where there is no manifest, or a damaged one."""
         try:
-            for name, (file, _) in self.files.items():
-                file.flush()
-                os.fsync(file.fileno())
-                self.done[name] = max(upto, self.done.get(name, 0))
-                if upto == self.count:
-                    file.close()
-        except OSError as error:
-            raise self._full(error) from error
-        write_text(
-            self.folder / _MANIFEST,
-            json.dumps({"about": self.about, "rows": self.done}, indent=1) + "\n",
-        )
+            rows = json.loads((self.folder / _MANIFEST).read_text())["rows"]
+            return {layer: count for layer, count in rows.items() if self._fits(layer)}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
 
-    def _full(self, error: OSError) -> WriteError:
-        reason = error.strerror or str(error)
-        return WriteError(
-            f"cannot write {self.folder}: {reason}; make room, or let NPID_CACHE name another folder"
-        )
+    def finished(self, layers: Iterable[str]) -> int:
+        return min(self._committed.get(layer, 0) for layer in layers)
 
-    def read(self, name: str) -> np.ndarray:
-        """N×… rows: mapped from the file, not read into memory."""
+    def write(self, start: int, rows: Mapping[str, np.ndarray]) -> None:
+        batch_size = len(next(iter(rows.values())))
+        end = start + batch_size
+        for layer, batch in rows.items():
+            if self._committed.get(layer, 0) >= end:
+                continue
+            if layer not in self._header_sizes:
+                self._header_sizes[layer] = self._allocate(layer, batch)
+            offset = self._header_sizes[layer] + start * batch[0].nbytes
+            self._files.write(self._path(layer).name, offset, np.ascontiguousarray(batch).data)
+        self._uncommitted += batch_size
+        if self._uncommitted >= _COMMIT_EVERY or end == self._count:
+            self._commit(end)
+
+    def _commit(self, end: int) -> None:
+        """Let the rows before ``end`` count."""
+        rows = dict(self._committed)
+        for layer in self._header_sizes:
+            rows[layer] = max(end, rows.get(layer, 0))
+        manifest = json.dumps({"about": self._key, "rows": rows}, indent=1)
+        self._files.commit(manifest + "\n")
+        self._committed = rows
+        self._uncommitted = 0
+
+    def _allocate(self, layer: str, batch: np.ndarray) -> int:
+        """Make the layer's file at its full length unless it is there; the bytes of its header."""
+        header = _npy_header((self._count, *batch.shape[1:]), batch.dtype)
+        size = len(header) + self._count * batch[0].nbytes
+        path = self._path(layer)
+        if not self._fits(layer) or path.stat().st_size != size:
+            # put in place whole, for another process may have the old one mapped
+            with new_file(path) as aside, open(aside, "wb") as file:
+                file.write(header)
+                file.truncate(size)
+        return len(header)
+
+    def _fits(self, layer: str) -> bool:
+        """Whether the layer's file is there and as long as its header and the data set say."""
+        try:
+            return len(np.load(self._path(layer), mmap_mode="r")) == self._count
+        except (OSError, ValueError):
+            return False
+
+    def _path(self, layer: str) -> Path:
+        return self.folder / f"{layer}.npy"
+
+    def read(self, layer: str) -> np.ndarray:
+        """All N×… rows of a layer, mapped from the file and not read into memory."""
         # copy on write, for torch wants arrays that could be written
-        return self.memory[name] if self.about is None else np.load(self._path(name), mmap_mode="c")
+        return np.load(self._path(layer), mmap_mode="c")
+
+
+def _npy_header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    header = io.BytesIO()
+    description = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(header, description)
+    return header.getvalue()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from downstream.features.extract import Progress
+from downstream.features.extract import OnImages
 from downstream.features.layers import layer_features
 from downstream.linear.config import Settings
 from zoo import Backbone
@@ -39,13 +39,13 @@ class Work:
     train: Source
     test: Source
     how: Settings
-    progress: Progress | None = None
+    progress: OnImages | None = None
 
     def _rows(self, source: Source) -> dict[str, Tensor]:
         how: dict[str, Any] = {
             "device": self.how.device,
             "workers": self.how.workers,
-            "progress": self.progress,
+            "on_progress": self.progress,
         }
         return layer_features(self.network, source, self.layers, sha256=self.key, **how)
 

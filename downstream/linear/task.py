@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from downstream.features.extract import Progress
+from downstream.features.extract import OnImages
 from downstream.features.layers import check_layers, state_digest
 from downstream.linear.config import Settings
 from downstream.linear.probe_context import SOLVERS, Classifier, Work, logits
@@ -83,7 +83,7 @@ def images_to_see(how: Settings, train: int, test: int) -> int:
 
 
 def run(
-    model: str | Path, data: str, settings: Settings, progress: Progress | None = None
+    model: str | Path, data: str, settings: Settings, progress: OnImages | None = None
 ) -> Results:
     """Probe a model's layers.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from downstream.features.extract import Progress
+from downstream.features.extract import OnImages
 from downstream.features.store import Store
 from zoo import SettingsError
 
@@ -14,7 +14,7 @@ _EDGES = 1 << 20  # pairs that are kept before they are joined to groups
 
 
 def duplicates(
-    store: Store, threshold: float = 0.98, progress: Progress | None = None
+    store: Store, threshold: float = 0.98, progress: OnImages | None = None
 ) -> list[list[int]]:
     """Groups of images that are alike: each is joined to another of its group by a cosine of at least the threshold.
 
@@ -46,7 +46,7 @@ def duplicates(
     )
 
 
-def _pairs(store: Store, threshold: float, progress: Progress | None) -> Iterator[np.ndarray]:
+def _pairs(store: Store, threshold: float, progress: OnImages | None) -> Iterator[np.ndarray]:
     """P×2 row numbers, the first smaller, for each pair of blocks."""
     blocks = store.vectors.split(_BLOCK)
     for i, block in enumerate(blocks):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from downstream.features.extract import Progress, batches
+from downstream.features.extract import OnImages, image_batches
 from downstream.features.store import DTYPES, Manifest, Part, Store
 from downstream.features.store_writer import Writer, writing
 from zoo import Backbone, DataError, SettingsError
@@ -44,7 +44,7 @@ def embed(
     data: str,
     out: str | Path,
     settings: Settings,
-    progress: Progress | None = None,
+    progress: OnImages | None = None,
 ) -> Store:
     """Embed the images that the store does not have yet.
 
@@ -93,7 +93,7 @@ def fill(
     index: np.ndarray,
     stamps: np.ndarray,
     settings: Settings,
-    progress: Progress | None = None,
+    progress: OnImages | None = None,
 ) -> None:
     """Embed some images of a source and append them by blocks.
 
@@ -104,10 +104,10 @@ def fill(
     block: list[tuple[np.ndarray, np.ndarray, Tensor]] = []
     start = 0
     images_of = partial(
-        batches, batch=settings.batch, device=settings.device, workers=settings.workers
+        image_batches, batch_size=settings.batch, device=settings.device, workers=settings.workers
     )
     model = model.to(settings.device)
-    for images, good in images_of(model, source, index=index):
+    for images, good in images_of(model, source, indices=index):
         at = np.arange(start, start + len(good))
         start += len(good)
         for i in at[~good.numpy()]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from downstream.features.extract import Progress
+from downstream.features.extract import OnImages
 from downstream.features.store import Store
 from downstream.nearest import nearest
 from downstream.retrieval.search import rerank
@@ -171,7 +171,7 @@ def _set_probes(index: Any, probes: int) -> None:
 
 
 def build_index(
-    store: Store, kind: str, *, seed: int = 0, progress: Progress | None = None
+    store: Store, kind: str, *, seed: int = 0, progress: OnImages | None = None
 ) -> About:
     """Build an index, measure it and save it beside the rows, in one step.
 

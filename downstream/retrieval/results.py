@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from downstream.features.extract import Progress
+from downstream.features.extract import OnImages
 from downstream.features.store import Store
 from downstream.retrieval.contact_sheet import Cell, sheet
 from downstream.retrieval.duplicates import duplicates
@@ -69,7 +69,7 @@ def find(
 
 
 def find_duplicates(
-    store: Store, threshold: float, progress: Progress | None = None
+    store: Store, threshold: float, progress: OnImages | None = None
 ) -> list[Found]:
     """Groups of near-duplicates; see :func:`duplicates`."""
     return [

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_deep_layers_are_what_the_projection_reads_and_gives(arch):
 @torch.no_grad()
 def test_all_layers_come_from_one_forward_pass_and_are_kept(network, passes, cache):
     source, names = open_source("digits", "test"), [*network.layers, "embedding"]
-    first = layer_features(network, source, names, sha256="abc", batch=100)
+    first = layer_features(network, source, names, sha256="abc", batch_size=100)
     assert len(passes) == 4, "one pass for 360 images in batches of 100"
     x = torch.stack([network.preprocess()(source.image(i)) for i in range(3)])
     for name, maps in network.features(x).items():
@@ -79,15 +80,15 @@ def test_all_layers_come_from_one_forward_pass_and_are_kept(network, passes, cac
             first[name][:3].float(), pool(maps).flatten(1), atol=1e-2, rtol=1e-2
         )
     torch.testing.assert_close(first["embedding"][:3], network.embed(x))
-    in_memory = layer_features(network, source, names, batch=100)
+    in_memory = layer_features(network, source, names, batch_size=100)
     assert all(torch.equal(first[name], in_memory[name]) for name in first)
     passes.clear()
-    again = layer_features(network, source, names[2:4], sha256="abc", batch=100)
+    again = layer_features(network, source, names[2:4], sha256="abc", batch_size=100)
     assert not passes and all(torch.equal(first[name], again[name]) for name in again)
-    layer_features(network, source, names, sha256="other", batch=100)
-    layer_features(network, open_source("digits"), names, sha256="abc", batch=100)
+    layer_features(network, source, names, sha256="other", batch_size=100)
+    layer_features(network, open_source("digits"), names, sha256="abc", batch_size=100)
     network.input = zoo.InputSpec(size=8, crop_pct=1.0)
-    layer_features(network, source, names, sha256="abc", batch=100)
+    layer_features(network, source, names, sha256="abc", batch_size=100)
     assert len(passes) == 4 + 15 + 4, (
         "another model, another split and another transform are other features"
     )
@@ -115,9 +116,9 @@ def test_a_missing_layer_is_added_and_a_damaged_file_made_again(network, passes,
 
 
 def test_an_interrupted_extraction_goes_on_where_it_was(network, passes, cache, monkeypatch):
-    monkeypatch.setattr(cache_module, "_EVERY", 100)
+    monkeypatch.setattr(cache_module, "_COMMIT_EVERY", 100)
     source = open_source("digits", "test")
-    whole = layer_features(network, source, ["res5", "embedding"], batch=50)
+    whole = layer_features(network, source, ["res5", "embedding"], batch_size=50)
 
     class Killed(BaseException):
         pass
@@ -129,13 +130,18 @@ def test_an_interrupted_extraction_goes_on_where_it_was(network, passes, cache, 
 
     with pytest.raises(Killed):
         layer_features(
-            network, source, ["res5", "embedding"], sha256="abc", batch=50, progress=kill
+            network, source, ["res5", "embedding"], sha256="abc", batch_size=50, on_progress=kill
         )
     assert manifest(cache)[1]["rows"] == {"res5": 200, "embedding": 200, "good": 200}
     passes.clear()
     counted = []
     rest = layer_features(
-        network, source, ["res5", "embedding"], sha256="abc", batch=50, progress=counted.append
+        network,
+        source,
+        ["res5", "embedding"],
+        sha256="abc",
+        batch_size=50,
+        on_progress=counted.append,
     )
     assert len(passes) == 4 and counted[0] == 200 and sum(counted) == 360
     assert all(torch.equal(whole[name], rest[name]) for name in whole)
@@ -145,7 +151,7 @@ def test_a_full_disk_is_told_and_nothing_counts_as_done(network, cache, monkeypa
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     source = open_source("digits", "test")
     with pytest.raises(WriteError, match="No space left"):
         layer_features(network, source, ["res5"], sha256="abc")

@@ -51,7 +51,7 @@ def test_a_store_holds_what_embeddings_gives(tmp_path, model, dtype, monkeypatch
         model, "digits", tmp_path / "s", EmbedSettings(split="test", dtype=dtype, batch=64)
     )
     source = open_source("digits", "test")
-    vectors, _ = embeddings(zoo.load(model), source, batch=64)
+    vectors, _ = embeddings(zoo.load(model), source, batch_size=64)
     assert torch.equal(store.vectors, vectors.to(getattr(torch, dtype)))
     assert torch.equal(store.take(np.array([7, 3, 7])), store.vectors[[7, 3, 7]].float())
     assert store.labels.tolist() == source.labels.tolist() and store.classes == source.classes
@@ -194,7 +194,7 @@ def test_a_killed_embed_keeps_its_blocks_and_goes_on(tmp_path, model, writes):
     calls = []
     store = embed(model, "digits", out, EmbedSettings(split="test", batch=32), calls.append)
     assert sum(calls) == 360 and (calls[0] == 64 or writes == 2)
-    vectors, _ = embeddings(zoo.load(model), open_source("digits", "test"), batch=32)
+    vectors, _ = embeddings(zoo.load(model), open_source("digits", "test"), batch_size=32)
     torch.testing.assert_close(store.vectors, vectors, atol=1e-5, rtol=0)
     assert [store.keys[i] for i in range(360)] == [
         f"test/{i:06d}" for i in range(360)
