@@ -96,8 +96,8 @@ def main() -> None:
 
     mine, theirs, usual, plain = state(), state(), state(), state()
     usual.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    rows = len(source) if how.objective.name == "exact" else how.objective.negatives
-    criterion = NTXentLoss(temperature=how.objective.temperature, memory_bank_size=(rows, how.dim))
+    rows = len(source) if how.loss.name == "exact" else how.loss.negatives
+    criterion = NTXentLoss(temperature=how.loss.temperature, memory_bank_size=(rows, how.dim))
     piece = Piece()
     dataset = LightlyDataset.from_torch_dataset(Pictures(source, view(how)))
     loader = DataLoader(

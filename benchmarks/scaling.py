@@ -10,6 +10,8 @@ from dataclasses import replace
 from npid.planning import size
 from pretrain import PRESETS
 from pretrain import cost as plan
+from pretrain.losses import LossConfig
+from pretrain.losses.infonce import InfoNCEConfig
 
 IMAGES = [10**6, 10**7, 10**8, 10**9]
 DEVICES = [1, 8, 64, 1024]
@@ -23,14 +25,14 @@ def row(images: int, devices: int, backbone: plan.Backbone) -> str:
     """One line of the table, as Markdown."""
     how = replace(PRESETS["paper-imagenet"], bank_dtype="bfloat16", batch=max(256, 32 * devices))
 
-    def of(**objective) -> plan.Case:
-        settings = replace(how, objective=replace(how.objective, **objective))
+    def of(loss: LossConfig) -> plan.Case:
+        settings = replace(how, loss=loss)
         return plan.case(settings, images, devices, device="cuda", backbone=backbone)
 
     def sent(it: plan.Case) -> int:
         return sum(m.sent(devices) for m in plan.messages(it) if m.what != "gradients")
 
-    exact, shared, own = of(), of(name="infonce", shared=True), of(name="infonce")
+    exact, shared, own = of(how.loss), of(InfoNCEConfig(shared=True)), of(InfoNCEConfig())
     held, work = plan.memory(exact), plan.flops(exact)
     gradients = sum(m.sent(devices) for m in plan.messages(exact) if m.what == "gradients")
     cells = [

@@ -35,11 +35,9 @@ DIMS, SHARES = (32, 64, 128, 256), (0.1, 0.3, 0.5, 1.0)
 def settings(asked: Any, seed: int, changes: dict[str, str]) -> Settings:
     start = PRESETS["paper-cifar10" if asked.full else "cifar10-cpu"]
     drops = (round(0.6 * asked.epochs), round(0.8 * asked.epochs))
-    objective = replace(start.objective, shared=False)
+    changes = {"objective.shared": "false"} | changes
     return override(
-        replace(
-            start, objective=objective, epochs=asked.epochs, drops=drops, seed=seed, knn_every=0
-        ),
+        replace(start, epochs=asked.epochs, drops=drops, seed=seed, knn_every=0),
         changes,
     )
 

@@ -41,7 +41,7 @@ def show_plan(how: Settings, images: int, devices: int, device: str) -> None:
     it = plan.case(how, images, devices, device=kind)
     held, work, sent = plan.memory(it), plan.flops(it), plan.messages(it)
     host = held.pop("host of rank 0, saving")
-    title = f"{how.backbone}, objective {how.objective.name}, {images:,} images, dim {it.dim}, batch {it.batch}, "
+    title = f"{how.backbone}, objective {how.loss.name}, {images:,} images, dim {it.dim}, batch {it.batch}, "
     out.print(f"{title}{devices} × {it.device}", soft_wrap=True)
     rows = [*held.items(), ("in all", sum(held.values()))]
     table(
@@ -64,7 +64,7 @@ def show_plan(how: Settings, images: int, devices: int, device: str) -> None:
         table("What each device sends in a step", ("what", "collective", "size"), wire)
     out.print(
         f"exact adds 10 % to the backbone's arithmetic at {plan.affordable(it, 0.1):,} images, 100 % at "
-        f"{plan.affordable(it, 1.0):,}; {it.objective.negatives:,} negatives drawn per image read as many rows of the "
+        f"{plan.affordable(it, 1.0):,}; {plan.negatives(it.loss):,} negatives drawn per image read as many rows of the "
         f"bank as exact does at {plan.meeting(it):,} images.",
         soft_wrap=True,
     )

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pretrain.losses import OBJECTIVES, ObjectiveSettings
+from pretrain.losses import (
+    LOSSES,
+    LossConfig,
+    change_loss,
+    current_name,
+    loss_config_from_dict,
+    loss_config_to_dict,
+    setting_names,
+)
 from pretrain.memory_bank.local import DTYPES
 from zoo import SettingsError
 from zoo.data.augment import Augmentation
@@ -21,7 +29,7 @@ class Settings:
         init: a model to start from, of this backbone, stem, dim and input; random weights if None.
         backbone, stem, dim: arguments of ``zoo.create``; ``stem`` None is the backbone's own.
         mean, std: per-channel statistics on the 0–1 scale.
-        objective: which, and how.
+        loss: what is minimised, with its settings.
         bank_dtype: ``float32``, ``bfloat16`` or ``int8``.
         bank_init: ``features`` of the untrained backbone (learns faster), or ``random`` rows (paper).
         bank_momentum: share of the old row that stays at an update.
@@ -43,7 +51,7 @@ class Settings:
     dim: int = 128
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    loss: LossConfig = field(default_factory=LOSSES["exact"].Config)
     bank_dtype: str = "float32"
     bank_init: str = "random"
     bank_momentum: float = 0.5
@@ -98,15 +106,18 @@ class Settings:
             < a.ratio[0]
             <= a.ratio[1],
         }
-        OBJECTIVES[self.objective.name]
-        self.objective.check(2)
-        if found := [message for message, wrong in faults.items() if wrong]:
+        found = [message for message, wrong in faults.items() if wrong]
+        found += self.loss.faults(2)
+        if found:
             raise SettingsError("; ".join(found))
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
     """Plain values, as JSON gives them back."""
-    return json.loads(json.dumps(asdict(settings)))
+    values = asdict(settings)
+    if isinstance(settings, Settings):
+        values["loss"] = loss_config_to_dict(settings.loss)
+    return json.loads(json.dumps(values))
 
 
 def from_dict(values: dict[str, Any], kind: type = Settings) -> Any:
@@ -115,14 +126,17 @@ def from_dict(values: dict[str, Any], kind: type = Settings) -> Any:
     Raises:
         SettingsError: for a setting that this version does not know.
     """
+    if kind is Settings and "objective" in values:  # as versions until 0.1 called the loss
+        values = {("loss" if key == "objective" else key): value for key, value in values.items()}
     known = {f.name: f for f in dataclasses.fields(kind)}
     if strange := sorted(set(values) - set(known)):
         raise SettingsError(f"settings of another version: {', '.join(strange)} are unknown here")
-    nested = {"objective": ObjectiveSettings, "augment": Augmentation}
 
     def back(name: str, value: Any) -> Any:
-        if isinstance(value, dict):
-            return from_dict(value, nested[name])
+        if name == "loss":
+            return loss_config_from_dict(value)
+        if name == "augment":
+            return from_dict(value, Augmentation)
         return tuple(value) if isinstance(value, list) else value
 
     return kind(**{name: back(name, value) for name, value in values.items()})
@@ -160,34 +174,59 @@ def _parse(key: str, text: str, old: Any) -> Any:
         raise SettingsError(f"{key} must be {wanted}, got {text!r}") from None
 
 
+def _current_keys(settings: Settings, changes: dict[str, str]) -> dict[str, str]:
+    """The changes under today's names, the loss's name first: it decides which other keys there are.
+
+    Those of an old ``objective.`` that the loss does not use are dropped.
+    """
+    names = ("loss.name", "objective.name")
+    current = {}
+    loss = settings.loss
+    for name in names:
+        if name in changes:
+            current["loss.name"] = changes[name]
+            loss = change_loss(settings.loss, changes[name])
+    for key, text in changes.items():
+        if key in names:
+            continue
+        part, dot, name = key.partition(".")
+        if part == "objective" and dot:
+            now = current_name(loss, name)
+            if now is not None:
+                current[f"loss.{now}"] = text
+        else:
+            current[key] = text
+    return current
+
+
+def _all_keys(settings: Settings) -> list[str]:
+    nested = ("loss", "augment")
+    keys = [f.name for f in dataclasses.fields(Settings) if f.name not in nested]
+    keys += [f"loss.{name}" for name in setting_names(settings.loss)]
+    keys += [f"augment.{f.name}" for f in dataclasses.fields(Augmentation)]
+    return keys
+
+
 def override(settings: Settings, changes: dict[str, str]) -> Settings:
     """Settings with some values changed.
 
     Args:
         settings: where to start.
-        changes: {"lr": "0.1", "augment.hue": "0.1", "objective.name": "nce"}.
+        changes: {"lr": "0.1", "augment.hue": "0.1", "loss.name": "nce"}. A new loss keeps the settings that the old
+            one has too.
 
     Raises:
         SettingsError: for an unknown name, listing those there are, or a value that is none.
     """
-    for key, text in changes.items():
-        *outer, name = key.split(".")
-        part = settings
-        for step in outer:
-            part = getattr(part, step, None)  # type: ignore[assignment]
-        known = [f.name for f in dataclasses.fields(part)] if dataclasses.is_dataclass(part) else []
-        if name not in known or dataclasses.is_dataclass(getattr(part, name)):
-            inner = [
-                f"{o}.{f.name}"
-                for o in ("objective", "augment")
-                for f in dataclasses.fields(getattr(settings, o))
-            ]
-            top = [
-                f.name
-                for f in dataclasses.fields(Settings)
-                if f.name not in ("objective", "augment")
-            ]
-            raise SettingsError(f"unknown setting {key!r}; there are: {', '.join(top + inner)}")
+    for key, text in _current_keys(settings, changes).items():
+        if key == "loss.name":
+            settings = dataclasses.replace(settings, loss=change_loss(settings.loss, text))
+            continue
+        known = _all_keys(settings)
+        if key not in known:
+            raise SettingsError(f"unknown setting {key!r}; there are: {', '.join(known)}")
+        outer, dot, name = key.rpartition(".")
+        part = getattr(settings, outer) if dot else settings
         changed: Any = dataclasses.replace(part, **{name: _parse(key, text, getattr(part, name))})
-        settings = dataclasses.replace(settings, **{outer[0]: changed}) if outer else changed
+        settings = dataclasses.replace(settings, **{outer: changed}) if dot else changed
     return settings

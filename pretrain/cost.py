@@ -14,9 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.attention import CHUNK, PIECE, bounded, fuses, heads_for
 from pretrain.config import Settings
-from pretrain.losses import ObjectiveSettings
+from pretrain.losses import LossConfig
+from pretrain.losses.nce import NCEConfig
 from pretrain.losses.sampling import CHUNK as CHUNK_ROWS
-from pretrain.losses.sampling import CHUNK_ELSEWHERE
+from pretrain.losses.sampling import CHUNK_ELSEWHERE, SampledConfig
 from pretrain.memory_bank.local import DTYPES
 from pretrain.memory_bank.sharded import ShardedBank
 from pretrain.train_state import new_model
@@ -48,7 +49,7 @@ class Case:
         devices: W, over which the bank and each batch are dealt out.
         batch: B, of all devices together.
         dim: D.
-        bank_dtype, objective: as in the settings.
+        bank_dtype, loss: as in the settings.
         backbone: its cost.
         device: ``cpu`` or ``cuda``, whose kernels need room of their own.
     """
@@ -58,7 +59,7 @@ class Case:
     batch: int
     dim: int
     bank_dtype: str
-    objective: ObjectiveSettings
+    loss: LossConfig
     backbone: Backbone
     device: str = "cpu"
 
@@ -138,7 +139,7 @@ def case(
             f"--devices {devices}: {batch} images of a step are not dealt out evenly, at least 2 to each; "
             f"--set batch=… to a multiple of {devices}"
         )
-    if how.objective.name == "parametric":
+    if how.loss.name == "parametric":
         raise SettingsError(
             "--plan: the objective parametric has no bank to plan for; choose exact, nce or infonce"
         )
@@ -148,7 +149,7 @@ def case(
         batch=batch,
         dim=how.dim,
         bank_dtype=how.bank_dtype,
-        objective=how.objective,
+        loss=how.loss,
         backbone=backbone or measure(how),
         device=device,
     )
@@ -162,11 +163,11 @@ def bank_bytes(images: int, dim: int, kind: str) -> int:
 def working_bytes(it: Case) -> int:
     """The most that the objective allocates beside the bank in a step, about: one block of scores or rows, and the
     vectors with their sums and gradients."""
-    vectors, how = it.batch * (it.dim + 1) * 4, it.objective
+    vectors, how = it.batch * (it.dim + 1) * 4, it.loss
     spelt_out = (
         4 if it.bank_dtype == "int8" else 0
     )  # its rows pass through fp32 on their way to bf16
-    if how.name != "exact":
+    if isinstance(how, SampledConfig):
         drawn = how.negatives * (
             2 if how.shared else it.batch + it.local
         )  # each device draws for all and keeps its own
@@ -211,13 +212,13 @@ def memory(it: Case) -> dict[str, int]:
 def flops(it: Case) -> dict[str, int]:
     """Of one step on one device: the backbone's and the objective's."""
     rows = math.ceil(it.images / it.devices) * it.batch
-    if it.objective.name != "exact":
-        rows = (
-            it.local
-            * it.objective.negatives
-            * (2 if it.objective.name == "nce" and it.objective.z == "ema" else 1)
-        )
+    if isinstance(it.loss, SampledConfig):
+        rows = it.local * it.loss.negatives * _passes(it.loss)
     return {"backbone": 3 * it.local * it.backbone.flops, "objective": 4 * it.dim * rows}
+
+
+def _passes(loss: LossConfig) -> int:
+    return 2 if isinstance(loss, NCEConfig) and loss.z == "ema" else 1  # Z takes another
 
 
 def _fetch(it: Case, what: str, rows: int, rounds: int = 1) -> list[Message]:
@@ -232,17 +233,17 @@ def messages(it: Case) -> list[Message]:
     """The collectives of one step, in which every device takes part; none with a single device."""
     if it.devices == 1:
         return []
-    how = it.objective
+    how = it.loss
     sent = [Message("gradients", _REDUCED, 4 * it.backbone.parameters)]
     sent += _fetch(it, "own rows", it.local * (2 if how.proximal else 1), 2 if how.proximal else 1)
-    if how.name == "exact":
+    if not isinstance(how, SampledConfig):
         sent += [
             Message("queries", _GATHERED, it.local * it.dim * it.handed),
             Message("largest scores", _REDUCED, it.batch * 4),
             Message("sums", _REDUCED, it.batch * (it.dim + 1) * 4),
         ]
     else:
-        passes = 2 if how.name == "nce" and how.z == "ema" else 1  # Z takes another
+        passes = _passes(how)
         some = max(1, ShardedBank.block // how.negatives)
         rounds = math.ceil(how.negatives / ShardedBank.block) * (
             1 if how.shared else math.ceil(it.local / some)
@@ -269,4 +270,9 @@ def affordable(it: Case, share: float) -> int:
 
 def meeting(it: Case) -> int:
     """The N at which a step of ``exact`` reads as many rows of the bank (N) as negatives drawn per image do (B·m)."""
-    return it.batch * it.objective.negatives
+    return it.batch * negatives(it.loss)
+
+
+def negatives(loss: LossConfig) -> int:
+    """How many negatives a sampled loss draws; of another loss, how many one would draw by default."""
+    return loss.negatives if isinstance(loss, SampledConfig) else SampledConfig.negatives

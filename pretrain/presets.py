@@ -1,7 +1,8 @@
 """Named settings. Each header gives the command, how long it takes and what to expect."""
 
 from pretrain.config import Settings
-from pretrain.losses import ObjectiveSettings
+from pretrain.losses.exact import ExactConfig
+from pretrain.losses.infonce import InfoNCEConfig
 from zoo.data.augment import Augmentation
 from zoo.utils.registry import Registry
 
@@ -10,7 +11,7 @@ PRESETS: Registry[Settings] = Registry("preset")
 _CIFAR = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
 
 # npid pretrain IMAGENET --out runs/imagenet --preset paper-imagenet
-# The paper's recipe as the authors' code has it, with the exact softmax in place of NCE (set objective.name=nce for
+# The paper's recipe as the authors' code has it, with the exact softmax in place of NCE (set loss.name=nce for
 # theirs). The paper reports a kNN top-1 of 46.5 for ResNet-50; not trained by us yet.
 PRESETS.register("paper-imagenet")(Settings(decay_all=True))
 
@@ -22,7 +23,7 @@ PRESETS.register("paper-cifar10")(
         backbone="resnet18",
         stem="cifar",
         **_CIFAR,  # type: ignore[arg-type]
-        objective=ObjectiveSettings(temperature=0.1),
+        loss=ExactConfig(temperature=0.1),
         batch=128,
         weight_decay=5e-4,
         decay_all=True,
@@ -38,7 +39,7 @@ PRESETS.register("cifar10-cpu")(
     Settings(
         backbone="resnet10",
         **_CIFAR,  # type: ignore[arg-type]
-        objective=ObjectiveSettings(name="infonce", shared=True, corrected=True, temperature=0.07),
+        loss=InfoNCEConfig(shared=True, rescale_negatives=True, temperature=0.07),
         bank_dtype="bfloat16",
         bank_init="features",
         epochs=30,
@@ -66,7 +67,7 @@ PRESETS.register("digits")(
         backbone="resnet10",
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
-        objective=ObjectiveSettings(temperature=0.1),
+        loss=ExactConfig(temperature=0.1),
         bank_init="features",
         epochs=60,
         batch=64,

@@ -16,7 +16,7 @@ from pretrain import checkpoint
 from pretrain.checkpoint import CHECKPOINT
 from pretrain.communicator import SINGLE_PROCESS, Communicator
 from pretrain.config import Settings
-from pretrain.losses import Objective, build
+from pretrain.losses import Loss, build
 from pretrain.memory_bank.local import MemoryBank
 from pretrain.memory_bank.sharded import ShardedBank, bounds
 from zoo import Backbone, InputSpec, SettingsError
@@ -64,7 +64,7 @@ class State:
 
     model: Backbone
     bank: MemoryBank | ShardedBank
-    objective: Objective
+    objective: Loss
     optimizer: torch.optim.SGD
     embed: Callable[[Tensor], Tensor]
 
@@ -91,7 +91,7 @@ class State:
         if fresh and how.init is not None:
             _start_from(model, how.init)
         model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        objective = build(how.objective, size, how.dim).to(device)
+        objective = build(how.loss, size, how.dim).to(device)
         first, end = bounds(size, communicator.size)[communicator.rank : communicator.rank + 2]
         own = MemoryBank.random(
             size, how.dim, seed=how.seed, kind=how.bank_dtype, device=str(device), span=(first, end)
@@ -149,7 +149,7 @@ class State:
                 self.optimizer.state[parameter]["momentum_buffer"] = momentum.detach()
 
 
-def _parameters(model: Backbone, objective: Objective) -> list[tuple[str, torch.nn.Parameter]]:
+def _parameters(model: Backbone, objective: Loss) -> list[tuple[str, torch.nn.Parameter]]:
     """All parameters in the optimizer's order: those that decay (weights), then those that do not (norms, biases)."""
     named = [
         *model.named_parameters(),
@@ -158,7 +158,7 @@ def _parameters(model: Backbone, objective: Objective) -> list[tuple[str, torch.
     return sorted(named, key=lambda item: item[1].ndim <= 1)
 
 
-def _optimizer(model: Backbone, objective: Objective, how: Settings) -> torch.optim.SGD:
+def _optimizer(model: Backbone, objective: Loss, how: Settings) -> torch.optim.SGD:
     parameters = [p for _, p in _parameters(model, objective)]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": how.weight_decay},

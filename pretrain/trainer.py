@@ -18,7 +18,7 @@ from pretrain import checkpoint
 from pretrain.checkpoint import CHECKPOINT, METRICS, RunProgress
 from pretrain.communicator import SINGLE_PROCESS, Communicator
 from pretrain.config import Settings, flat, from_dict, to_dict
-from pretrain.losses import proximal
+from pretrain.losses import LOSSES
 from pretrain.memory_bank.local import MemoryBank
 from pretrain.memory_bank.sharded import ShardedBank
 from pretrain.train_state import Autocast, State, new_model
@@ -97,8 +97,6 @@ def _step(
     with autocast():
         v = state.embed(images)
     losses = state.objective(v, index, state.bank, generator)
-    if how.objective.proximal:
-        losses = losses + how.objective.proximal * proximal(v, state.bank.read(index))
     loss = losses.mean()
     state.optimizer.zero_grad(set_to_none=True)
     with communicator.watch_peers():  # with many processes it averages the gradients
@@ -187,8 +185,9 @@ def _deal(
     faults = {
         f"batch: {batch} images are not dealt out evenly to {now} processes, at least 2 to each; set a multiple of "
         f"{now}": batch % now or batch < 2 * now,
-        "objective parametric keeps a learned weight per image in one process; choose exact": how.objective.name
-        == "parametric",
+        f"loss {how.loss.name} needs all rows in one process; choose exact, say": not LOSSES[
+            how.loss.name
+        ].supports_distributed,
         "sync_bn: torch synchronises BatchNorm on GPUs only": how.sync_bn and place.type != "cuda",
         "--skip-bad: with many processes each must take as many images; remove the bad ones first": source.skip_bad,
     }
@@ -205,7 +204,9 @@ def _same(asked: Settings, kept: Settings, run: Path) -> None:
 
     old, new = dict(flat(to_dict(kept))), dict(flat(to_dict(asked)))
     if differing := [
-        f"{key} is {old[key]}, asked for {new[key]}" for key in old if old[key] != new[key]
+        f"{key} is {old[key]}, asked for {new[key]}"
+        for key in old
+        if key in new and old[key] != new[key]
     ]:
         raise SettingsError(f"{run}: a run keeps its settings; {'; '.join(differing)}")
 

@@ -1,16 +1,28 @@
-"""What is minimised: one file per objective, one registration per objective."""
+"""What is minimised: one file per loss, one registration per loss."""
 
 from pretrain.losses import exact, infonce, nce, parametric  # noqa: F401  registers them
-from pretrain.losses.base import OBJECTIVES, Objective, ObjectiveSettings, proximal
+from pretrain.losses.base import (
+    LOSSES,
+    Loss,
+    LossConfig,
+    build,
+    change_loss,
+    current_name,
+    loss_config_from_dict,
+    loss_config_to_dict,
+    proximal,
+    setting_names,
+)
 
-__all__ = ["OBJECTIVES", "Objective", "ObjectiveSettings", "build", "proximal"]
-
-
-def build(settings: ObjectiveSettings, size: int, dim: int) -> Objective:
-    """The objective of the settings, for a bank of ``size`` rows.
-
-    Raises:
-        SettingsError: for an unknown name or values out of range.
-    """
-    settings.check(size)
-    return OBJECTIVES[settings.name](settings, size, dim)
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "LossConfig",
+    "build",
+    "change_loss",
+    "current_name",
+    "loss_config_from_dict",
+    "loss_config_to_dict",
+    "proximal",
+    "setting_names",
+]

@@ -1,12 +1,14 @@
 """The softmax over the positive and m sampled negatives (InfoNCE; the authors' later variant)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Generator, Tensor
 
 from pretrain.attention import Sloped, bounded
 from pretrain.communicator import communicator_of
-from pretrain.losses.base import OBJECTIVES, Objective, Rows
-from pretrain.losses.sampling import blocks, draw, leave_out, weighted
+from pretrain.losses.base import LOSSES, Loss, Rows
+from pretrain.losses.sampling import SampledConfig, blocks, draw, leave_out, weighted
 
 
 def _peak(query: Tensor, positive: Tensor, negatives: Tensor, bank: Rows) -> Tensor:
@@ -56,7 +58,7 @@ def infonce(
     temperature: float = 0.07,
     *,
     exclude_positive: bool = True,
-    corrected: bool = False,
+    rescale_negatives: bool = False,
 ) -> Tensor:
     """−log softmax of the positive among itself and the negatives.
 
@@ -69,19 +71,45 @@ def infonce(
         bank: N×D unit rows.
         temperature: τ.
         exclude_positive: whether negatives that are the positive itself are left out.
-        corrected: weight the negatives by (N − 1)/m, so that they stand for all other images.
+        rescale_negatives: weight the negatives by (N − 1)/m, so that they stand for all other images.
 
     Returns:
         B losses, fp32.
     """
-    stand_for = len(bank) - 1 if corrected else 0
+    stand_for = len(bank) - 1 if rescale_negatives else 0
     return _InfoNCE.apply(v, index, negatives, bank, temperature, exclude_positive, stand_for)
 
 
-@OBJECTIVES.register("infonce")
-class InfoNCE(Objective):
-    def forward(self, v: Tensor, index: Tensor, bank: Rows, generator: Generator) -> Tensor:
-        how = self.settings
-        negatives = draw(index, self.size, how, generator, communicator_of(bank))
-        options = {"exclude_positive": how.exclude_positive, "corrected": how.corrected}
-        return infonce(v, index, negatives, bank, how.temperature, **options)
+@dataclass(frozen=True, kw_only=True)
+class InfoNCEConfig(SampledConfig):
+    """Settings of InfoNCE.
+
+    Attributes:
+        rescale_negatives: whether the m negatives are weighted up to stand for all N − 1 other
+            images, which makes the expected partition sum that of ``exact``.
+    """
+
+    rescale_negatives: bool = False
+
+
+@LOSSES.register("infonce")
+class InfoNCE(Loss[InfoNCEConfig]):
+    """The softmax over the positive and sampled negatives."""
+
+    Config = InfoNCEConfig
+
+    def forward(
+        self, embeddings: Tensor, indices: Tensor, bank: Rows, generator: Generator
+    ) -> Tensor:
+        """Return B losses; see :meth:`Loss.forward`."""
+        config = self.config
+        negatives = draw(indices, self.num_rows, config, generator, communicator_of(bank))
+        return infonce(
+            embeddings,
+            indices,
+            negatives,
+            bank,
+            config.temperature,
+            exclude_positive=config.exclude_positive,
+            rescale_negatives=config.rescale_negatives,
+        )

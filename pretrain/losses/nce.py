@@ -1,6 +1,7 @@
 """Noise-contrastive estimation (paper, eq. 4–7): is this sample data, or one of m draws from the noise 1/n?"""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -8,8 +9,8 @@ from torch import Generator, Tensor
 
 from pretrain.attention import Sloped
 from pretrain.communicator import communicator_of
-from pretrain.losses.base import OBJECTIVES, Objective, ObjectiveSettings, Rows
-from pretrain.losses.sampling import blocks, draw, leave_out, weighted
+from pretrain.losses.base import LOSSES, Loss, Rows
+from pretrain.losses.sampling import SampledConfig, blocks, draw, leave_out, weighted
 
 
 class _NCE(Sloped):
@@ -79,50 +80,84 @@ def estimate_log_z(v: Tensor, negatives: Tensor, bank: Rows, temperature: float)
     return every + math.log(len(bank) / negatives.shape[-1] / len(v) / communicator.size)
 
 
-@OBJECTIVES.register("nce")
-class NCE(Objective):
+@dataclass(frozen=True, kw_only=True)
+class NCEConfig(SampledConfig):
+    """Settings of noise-contrastive estimation.
+
+    Attributes:
+        z: how Z is found: ``monte-carlo`` on the first batches, then held (paper), or ``ema``.
+        z_batches: batches of the Monte Carlo estimate.
+        z_momentum: of the moving average.
+    """
+
+    z: str = "monte-carlo"
+    z_batches: int = 10
+    z_momentum: float = 0.99
+
+    def faults(self, num_rows: int) -> list[str]:
+        """Say what is wrong with the settings; see :meth:`LossConfig.faults`."""
+        faults = super().faults(num_rows)
+        if self.z not in ("monte-carlo", "ema"):
+            faults.append(f"loss.z must be monte-carlo or ema, got {self.z!r}")
+        if not 0 <= self.z_momentum < 1:
+            faults.append(f"loss.z_momentum must lie in [0, 1), got {self.z_momentum}")
+        if self.z_batches < 1:
+            faults.append(f"loss.z_batches must be at least 1, got {self.z_batches}")
+        return faults
+
+
+@LOSSES.register("nce")
+class NCE(Loss[NCEConfig]):
+    """Noise-contrastive estimation with negatives drawn evenly.
+
+    Attributes:
+        log_z: log Z, a scalar buffer.
+        seen: how many batches have been part of the estimate, a scalar buffer.
+    """
+
+    Config = NCEConfig
     log_z: Tensor
     seen: Tensor
 
-    def __init__(self, settings: ObjectiveSettings, size: int, dim: int) -> None:
-        super().__init__(settings, size, dim)
+    def __init__(self, config: NCEConfig, num_rows: int, embed_dim: int) -> None:
+        super().__init__(config, num_rows, embed_dim)
         self.register_buffer("log_z", torch.zeros(()))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
-        self._seen: int | None = (
-            None  # the same as a number, so that a step need not ask the device for it
-        )
+        # The same as a number, so that a step need not ask the device for it.
+        self._seen: int | None = None
 
     @torch.no_grad()
-    def _follow_z(self, v: Tensor, negatives: Tensor, bank: Rows) -> None:
-        how = self.settings
-        seen = int(self.seen) if self._seen is None else self._seen
-        self._seen = seen
-        if how.z == "monte-carlo" and seen >= how.z_batches:
+    def _follow_z(self, embeddings: Tensor, negatives: Tensor, bank: Rows) -> None:
+        config = self.config
+        if self._seen is None:
+            self._seen = int(self.seen)
+        seen = self._seen
+        if config.z == "monte-carlo" and seen >= config.z_batches:
             return
-        new = estimate_log_z(v, negatives, bank, how.temperature)
-        # the mean of all batches so far; a moving average is that too until it has seen enough of them
+        log_z = estimate_log_z(embeddings, negatives, bank, config.temperature)
+        # The mean of all batches so far; a moving average is that too until it has seen enough.
         keep = seen / (seen + 1)
-        keep = min(keep, how.z_momentum) if how.z == "ema" else keep
-        if seen:
-            new = (
-                torch.logaddexp(self.log_z + math.log(keep), new + math.log1p(-keep))
-                if keep
-                else new
-            )
-        self.log_z.copy_(new)
+        if config.z == "ema":
+            keep = min(keep, config.z_momentum)
+        if keep:
+            log_z = torch.logaddexp(self.log_z + math.log(keep), log_z + math.log1p(-keep))
+        self.log_z.copy_(log_z)
         self.seen += 1
-        self._seen += 1
+        self._seen = seen + 1
 
-    def forward(self, v: Tensor, index: Tensor, bank: Rows, generator: Generator) -> Tensor:
-        how = self.settings
-        negatives = draw(index, self.size, how, generator, communicator_of(bank))
-        self._follow_z(v, negatives, bank)
+    def forward(
+        self, embeddings: Tensor, indices: Tensor, bank: Rows, generator: Generator
+    ) -> Tensor:
+        """Return B losses; see :meth:`Loss.forward`. Z follows the batch first."""
+        config = self.config
+        negatives = draw(indices, self.num_rows, config, generator, communicator_of(bank))
+        self._follow_z(embeddings, negatives, bank)
         return nce(
-            v,
-            index,
+            embeddings,
+            indices,
             negatives,
             bank,
-            how.temperature,
+            config.temperature,
             self.log_z,
-            exclude_positive=how.exclude_positive,
+            exclude_positive=config.exclude_positive,
         )

@@ -1,10 +1,12 @@
 """The parametric softmax (paper, eq. 1): a learned weight vector per image in place of the memory bank."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Generator, Tensor, nn
 
 from pretrain.attention import CHUNK, attend
-from pretrain.losses.base import OBJECTIVES, Objective, ObjectiveSettings, Rows
+from pretrain.losses.base import LOSSES, Loss, LossConfig, Rows
 
 
 class _Parametric(torch.autograd.Function):
@@ -46,12 +48,29 @@ def parametric(v: Tensor, index: Tensor, weight: Tensor, temperature: float = 1.
     return _Parametric.apply(v, index, weight, temperature)
 
 
-@OBJECTIVES.register("parametric")
-class Parametric(Objective):
-    def __init__(self, settings: ObjectiveSettings, size: int, dim: int) -> None:
-        super().__init__(settings, size, dim)
-        self.weight = nn.Parameter(torch.empty(size, dim))
-        nn.init.uniform_(self.weight, -(dim**-0.5), dim**-0.5)  # as nn.Linear starts
+@dataclass(frozen=True, kw_only=True)
+class ParametricConfig(LossConfig):
+    """Settings of the parametric softmax: those of every loss."""
 
-    def forward(self, v: Tensor, index: Tensor, bank: Rows, generator: Generator) -> Tensor:
-        return parametric(v, index, self.weight, self.settings.temperature)
+
+@LOSSES.register("parametric")
+class Parametric(Loss[ParametricConfig]):
+    """The parametric softmax, whose weights are learned in one process.
+
+    Attributes:
+        weight: N×D, a vector per image.
+    """
+
+    Config = ParametricConfig
+    supports_distributed = False
+
+    def __init__(self, config: ParametricConfig, num_rows: int, embed_dim: int) -> None:
+        super().__init__(config, num_rows, embed_dim)
+        self.weight = nn.Parameter(torch.empty(num_rows, embed_dim))
+        nn.init.uniform_(self.weight, -(embed_dim**-0.5), embed_dim**-0.5)  # as nn.Linear starts
+
+    def forward(
+        self, embeddings: Tensor, indices: Tensor, bank: Rows, generator: Generator
+    ) -> Tensor:
+        """Return B losses; see :meth:`Loss.forward`. The bank is not read."""
+        return parametric(embeddings, indices, self.weight, self.config.temperature)

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from pretrain.communicator import SINGLE_PROCESS, Communicator
-from pretrain.losses.base import Rows
+from pretrain.losses.base import LossConfig, Rows
 from zoo.utils import pairs
 
 # rows fetched per step; on a CPU they stay in a core's cache (2 MiB of fp32 at D = 128)
@@ -16,12 +16,30 @@ CHUNK_ELSEWHERE = 1 << 20
 _BUCKETS = 1 << 16  # a power of two: what an index's last bits tell apart
 
 
+@dataclass(frozen=True, kw_only=True)
+class SampledConfig(LossConfig):
+    """Settings of every loss that draws negatives.
+
+    Attributes:
+        negatives: m, how many are drawn.
+        shared: whether one set serves the whole batch (much faster) or each image draws its own.
+        exclude_positive: whether a negative that hits the image itself is left out.
+    """
+
+    negatives: int = 4096
+    shared: bool = False
+    exclude_positive: bool = True
+
+    def faults(self, num_rows: int) -> list[str]:
+        """Say what is wrong with the settings; see :meth:`LossConfig.faults`."""
+        faults = super().faults(num_rows)
+        if self.negatives < 1:
+            faults.append(f"loss.negatives must be at least 1, got {self.negatives}")
+        return faults
+
+
 def draw(
-    index: Tensor,
-    size: int,
-    settings,
-    generator: Generator,
-    communicator: Communicator = SINGLE_PROCESS,
+    index: Tensor, size: int, settings: SampledConfig, generator: Generator, communicator: Communicator = SINGLE_PROCESS
 ) -> Tensor:
     """Negatives, uniform over the N images (paper's noise distribution 1/n).
 

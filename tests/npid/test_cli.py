@@ -107,7 +107,7 @@ def test_list_and_doctor():
             ["pretrain", "digits", "--out", "run", "--backbone", "resnet11"],
             "unknown backbone 'resnet11'",
         ),
-        (["pretrain", "digits", "--out", "run", "--objective", "nsa"], "unknown objective"),
+        (["pretrain", "digits", "--out", "run", "--objective", "nsa"], "unknown loss"),
         (["pretrain", "digits", "--out", "run", "--set", "lr"], "--set takes KEY=VALUE"),
         (["pretrain", "digits", "--out", "run", "--set", "lr=-1"], "lr must be positive"),
         (["pretrain", "digits", "--out", "run", "--device", "tpu9"], "--device tpu9"),

@@ -18,7 +18,10 @@ from torch.nn.functional import normalize
 from npid.monitor import best, knn_monitor
 from pretrain import PRESETS, override, pretrain
 from pretrain.communicator import SINGLE_PROCESS, open_communicator
-from pretrain.losses import ObjectiveSettings, build
+from pretrain.losses import build
+from pretrain.losses.exact import ExactConfig
+from pretrain.losses.infonce import InfoNCEConfig
+from pretrain.losses.nce import NCEConfig
 from pretrain.memory_bank.local import MemoryBank
 from pretrain.memory_bank.sharded import ShardedBank, bounds
 from zoo.data.sources import open_source
@@ -27,13 +30,11 @@ from zoo.utils.files import WriteError, folder_lock
 
 N, D, B = 997, 16, 16
 OBJECTIVES = {
-    "exact": ObjectiveSettings(),
-    "nce": ObjectiveSettings(name="nce", negatives=40),
-    "nce shared": ObjectiveSettings(name="nce", negatives=500, shared=True, z="ema"),
-    "infonce": ObjectiveSettings(name="infonce", negatives=40, exclude_positive=False),
-    "infonce shared": ObjectiveSettings(
-        name="infonce", negatives=2000, shared=True, corrected=True
-    ),
+    "exact": ExactConfig(),
+    "nce": NCEConfig(negatives=40),
+    "nce shared": NCEConfig(negatives=500, shared=True, z="ema"),
+    "infonce": InfoNCEConfig(negatives=40, exclude_positive=False),
+    "infonce shared": InfoNCEConfig(negatives=2000, shared=True, rescale_negatives=True),
 }
 
 

@@ -18,7 +18,7 @@ def test_values_are_parsed_as_the_type_they_replace():
     }  # fmt: skip
     how = override(Settings(), changes)
     assert (how.lr, how.epochs, how.nesterov, how.stem, how.drops) == (0.1, 3, True, None, (1, 2))
-    assert (how.augment.scale, how.objective.name, how.objective.shared) == (
+    assert (how.augment.scale, how.loss.name, how.loss.shared) == (
         (0.3, 1.0),
         "nce",
         True,
@@ -29,7 +29,7 @@ def test_values_are_parsed_as_the_type_they_replace():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lrr": "1"}, "unknown setting 'lrr'; there are: .*objective.temperature"),
+        ({"lrr": "1"}, "unknown setting 'lrr'; there are: .*loss.temperature"),
         ({"augment.nothing": "1"}, "unknown setting"),
         ({"augment": "1"}, "unknown setting"),
         ({"lr": "fast"}, "lr must be float, got 'fast'"),
@@ -60,6 +60,19 @@ def test_values_out_of_range_are_all_named_at_once():
         "augment.size must be",
     ):
         assert part in str(caught.value)
+
+
+def test_settings_and_changes_of_the_old_version_load_by_alias():
+    values = to_dict(PRESETS["cifar10-cpu"])
+    loss = values.pop("loss")
+    loss["corrected"] = loss.pop("rescale_negatives")
+    values["objective"] = loss | {"z": "ema", "z_batches": 10, "z_momentum": 0.99}
+    assert from_dict(values) == PRESETS["cifar10-cpu"]
+    changes = {"objective.negatives": "7", "objective.name": "nce", "objective.corrected": "true"}
+    how = override(Settings(), changes)
+    assert (how.loss.name, how.loss.negatives) == ("nce", 7)
+    with pytest.raises(SettingsError, match="unknown setting 'loss.negatives'"):
+        override(Settings(), {"loss.negatives": "7"})
 
 
 def test_settings_of_another_version_are_named():

@@ -24,7 +24,7 @@ FREE = plan.Backbone(parameters=0, flops=0, activations=0)
 
 def step(how, kind):
     """A step of the objective and the bank, ready to run."""
-    bank, objective = MemoryBank.random(N, D, seed=0, kind=kind), build(how.objective, N, D)
+    bank, objective = MemoryBank.random(N, D, seed=0, kind=kind), build(how.loss, N, D)
     v, index = normalize(torch.randn(B, D)), torch.arange(B)
 
     def work():

@@ -7,9 +7,9 @@ import torch
 from torch.nn.functional import normalize
 
 from pretrain.attention import exact
-from pretrain.losses import ObjectiveSettings, build, proximal
-from pretrain.losses.infonce import infonce
-from pretrain.losses.nce import estimate_log_z, nce
+from pretrain.losses import LOSSES, build, loss_config_from_dict, loss_config_to_dict, proximal
+from pretrain.losses.infonce import InfoNCEConfig, infonce
+from pretrain.losses.nce import NCEConfig, estimate_log_z, nce
 from pretrain.losses.parametric import parametric
 from pretrain.memory_bank.local import MemoryBank
 from zoo import SettingsError
@@ -72,9 +72,7 @@ def test_z_is_the_mean_partition_sum(setup):
 @pytest.mark.parametrize("z", ["monte-carlo", "ema"])
 def test_z_is_held_or_follows(setup, z):
     v, index, bank = setup
-    objective = build(
-        ObjectiveSettings(name="nce", z=z, z_batches=2, temperature=TAU, negatives=50), N, D
-    )
+    objective = build(NCEConfig(z=z, z_batches=2, temperature=TAU, negatives=50), N, D)
     seen = []
     for step in range(4):
         objective(v, index, bank, torch.Generator().manual_seed(step))
@@ -96,26 +94,34 @@ def test_infonce_with_every_instance_as_a_negative_is_exact(setup):
         others(index),
         torch.arange(N),
     ):  # its own rows; shared, where the positive is left out
-        for corrected in (False, True):
-            loss = infonce(v, index, negatives, bank, TAU, corrected=corrected)
+        for rescale_negatives in (False, True):
+            loss = infonce(v, index, negatives, bank, TAU, rescale_negatives=rescale_negatives)
             torch.testing.assert_close(loss, expected)
             torch.testing.assert_close(slope(loss, v), slope(expected, v))
 
 
-@pytest.mark.parametrize("corrected", [True, False])
+@pytest.mark.parametrize("rescale_negatives", [True, False])
 @pytest.mark.parametrize("exclude", [True, False])
 @pytest.mark.parametrize("tau", [TAU, 0.005])  # of the small one exponentials do not fit in fp32
 @pytest.mark.parametrize("shape", [(1,), (5000,), (B, 150)])
-def test_infonce_is_its_definition(setup, shape, tau, exclude, corrected):
+def test_infonce_is_its_definition(setup, shape, tau, exclude, rescale_negatives):
     v, index, bank = setup
     negatives = torch.randint(N, shape)
     negatives[..., 0] = 3
-    loss = infonce(v, index, negatives, bank, tau, exclude_positive=exclude, corrected=corrected)
+    loss = infonce(
+        v,
+        index,
+        negatives,
+        bank,
+        tau,
+        exclude_positive=exclude,
+        rescale_negatives=rescale_negatives,
+    )
     rows = bank[negatives].double().expand(B, -1, D)
     scores = torch.einsum("bd,bmd->bm", v.double(), rows) / tau
     hit = (negatives == index[:, None]) & exclude
     scores = scores.masked_fill(hit, -torch.inf)
-    if corrected:
+    if rescale_negatives:
         scores = scores + torch.log((N - 1) / (~hit).sum(1, keepdim=True).clamp(min=1).double())
     positive = (v.double() * bank[index].double()).sum(1, keepdim=True) / tau
     expected = torch.cat([positive, scores], 1).logsumexp(1) - positive[:, 0]
@@ -153,7 +159,9 @@ def test_every_objective_takes_every_bank_and_repeats_itself(setup, name, kind):
     v, index, bank = setup
     for shared in (False, True):
         torch.manual_seed(0)
-        objective = build(ObjectiveSettings(name=name, shared=shared, negatives=64), N, D)
+        objective = build(
+            loss_config_from_dict({"name": name, "shared": shared, "negatives": 64}), N, D
+        )
         rows = MemoryBank(bank, kind)
         first = objective(v, index, rows, torch.Generator().manual_seed(1))
         again = objective(v, index, rows, torch.Generator().manual_seed(1))
@@ -165,8 +173,46 @@ def test_every_objective_takes_every_bank_and_repeats_itself(setup, name, kind):
 
 def test_settings_out_of_range_are_all_named():
     with pytest.raises(SettingsError, match="temperature.*negatives.*z must be"):
-        build(ObjectiveSettings(temperature=0, negatives=0, z="guess"), N, D)
+        build(NCEConfig(temperature=0, negatives=0, z="guess"), N, D)
     with pytest.raises(SettingsError, match="at least 2 images"):
-        build(ObjectiveSettings(), 1, D)
-    with pytest.raises(SettingsError, match="unknown objective 'exat'"):
-        build(ObjectiveSettings(name="exat"), N, D)
+        build(LOSSES["exact"].Config(), 1, D)
+    with pytest.raises(SettingsError, match="unknown loss 'exat'"):
+        loss_config_from_dict({"name": "exat"})
+
+
+OLD = {
+    "temperature": 0.2,
+    "negatives": 99,
+    "shared": True,
+    "exclude_positive": False,
+    "corrected": True,
+    "z": "ema",
+    "z_batches": 3,
+    "z_momentum": 0.5,
+    "proximal": 2.0,
+}
+
+
+@pytest.mark.parametrize("name", ["exact", "nce", "infonce", "parametric"])
+def test_settings_of_the_old_version_load_by_alias(name):
+    config = loss_config_from_dict({"name": name, **OLD})
+    assert config.name == name and config.temperature == 0.2 and config.proximal == 2.0
+    assert getattr(config, "negatives", 99) == 99
+    assert getattr(config, "rescale_negatives", True) is True
+    assert loss_config_from_dict(loss_config_to_dict(config)) == config
+
+
+def test_a_setting_that_no_version_had_is_named():
+    with pytest.raises(SettingsError, match="settings of another version: colour are unknown here"):
+        loss_config_from_dict({"name": "nce", "negatives": 3, "colour": "blue"})
+
+
+def test_the_settings_say_which_loss_is_built():
+    assert isinstance(build(InfoNCEConfig(), N, D), LOSSES["infonce"])
+
+
+def test_the_proximal_term_is_added_to_any_loss(setup):
+    v, index, bank = setup
+    plain = build(LOSSES["exact"].Config(), N, D)(v, index, bank, torch.Generator())
+    pulled = build(LOSSES["exact"].Config(proximal=3.0), N, D)(v, index, bank, torch.Generator())
+    torch.testing.assert_close(pulled, plain + 3 * proximal(v, bank[index]))
