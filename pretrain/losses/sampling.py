@@ -39,7 +39,11 @@ class SampledConfig(LossConfig):
 
 
 def draw(
-    index: Tensor, size: int, settings: SampledConfig, generator: Generator, communicator: Communicator = SINGLE_PROCESS
+    index: Tensor,
+    size: int,
+    settings: SampledConfig,
+    generator: Generator,
+    communicator: Communicator = SINGLE_PROCESS,
 ) -> Tensor:
     """Negatives, uniform over the N images (paper's noise distribution 1/n).
 
