@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from zoo.data.augment import Augmentation, Augmenter
-from zoo.data.loader import FromFiles, InMemory
+from zoo.data.loader import FileBatches, InMemoryBatches
 from zoo.data.sources import Source, open_source
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -78,11 +78,11 @@ def photographs(source: Source, count: int, folder: Path) -> None:
 def from_files(folder: Path, rounds: int) -> None:
     source = open_source(str(folder))
     paths = sorted(folder.iterdir())
-    ours = FromFiles(source, Augmenter(Augmentation(), MEAN, STD, seed=0), CPU, workers=0)
+    ours = FileBatches(source, Augmenter(Augmentation(), MEAN, STD, seed=0), CPU, workers=0)
     steps = torch.arange(len(paths) // BATCH * BATCH).view(-1, BATCH)
 
     def work() -> None:
-        for _ in ours.batches(0, steps):
+        for _ in ours.augmented(0, steps):
             pass
 
     def usual() -> None:
@@ -103,11 +103,13 @@ def from_files(folder: Path, rounds: int) -> None:
 
 def from_memory(images: np.ndarray, count: int, rounds: int) -> None:
     size = images.shape[1]
-    ours = InMemory(images, set(), Augmenter(Augmentation(size=size), MEAN, STD, seed=0), CPU)
+    ours = InMemoryBatches(
+        images, set(), Augmenter(Augmentation(size=size), MEAN, STD, seed=0), CPU
+    )
     steps = torch.arange(count // 128 * 128).view(-1, 128)
 
     def work() -> None:
-        for _ in ours.batches(0, steps):
+        for _ in ours.augmented(0, steps):
             pass
 
     def usual() -> None:

@@ -28,7 +28,7 @@ from pretrain import PRESETS, Settings
 from pretrain.train_state import Autocast, State
 from pretrain.trainer import _step, resolve_amp
 from zoo.data.augment import Augmenter
-from zoo.data.loader import open_batches, order
+from zoo.data.loader import epoch_order, open_batches
 from zoo.data.sources import Source, open_source
 
 
@@ -103,11 +103,11 @@ def main() -> None:
     loader = DataLoader(
         dataset, batch_sampler=piece, num_workers=os.cpu_count() or 1, persistent_workers=True
     )
-    every = order(how.seed, 0, len(source), how.batch)
+    every = epoch_order(how.seed, 0, len(source), how.batch)
     pieces = iter(
         every[torch.arange(3 * asked.steps * (asked.rounds + 1)) % len(every)].split(asked.steps)
     )
-    fixed, _ = next(batches.batches(0, every[:1]))
+    fixed, _ = next(batches.augmented(0, every[:1]))
 
     def learn(state: State, loss: torch.Tensor) -> None:
         state.optimizer.zero_grad(set_to_none=True)
@@ -125,7 +125,7 @@ def main() -> None:
         return work
 
     def ours() -> None:
-        for number, (images, index) in enumerate(batches.batches(0, next(pieces))):
+        for number, (images, index) in enumerate(batches.augmented(0, next(pieces))):
             _step(mine, images, index, how, number, autocast)
 
     def bare() -> None:

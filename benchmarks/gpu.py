@@ -194,6 +194,10 @@ def time_exact(
 class Noise(ArraySource):
     """As many images as CIFAR-10, of its size: for the time they take, what they show does not matter."""
 
+    @classmethod
+    def accepts(cls, data: str) -> bool:
+        return False
+
     def __init__(self, count: int) -> None:
         super().__init__("noise", "train")
         self.images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)

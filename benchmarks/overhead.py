@@ -19,7 +19,7 @@ from pretrain import PRESETS
 from pretrain.train_state import State
 from pretrain.trainer import _step, resolve_amp
 from zoo.data.augment import Augmenter
-from zoo.data.loader import open_batches, order
+from zoo.data.loader import epoch_order, open_batches
 from zoo.data.sources import Source, open_source
 
 
@@ -39,9 +39,9 @@ def steps_of(source: Source, preset: str, device: torch.device, per_round: int, 
         return torch.autocast(device.type, torch.bfloat16, enabled=how.amp == "bfloat16")
 
     state = State.create(how, batches, len(source), autocast, fresh=True)
-    every = order(how.seed, 0, len(source), how.batch)
+    every = epoch_order(how.seed, 0, len(source), how.batch)
     rows = every[torch.arange(per_round * (rounds + 1)) % len(every)].split(per_round)
-    fixed, _ = next(batches.batches(0, rows[0][:1]))
+    fixed, _ = next(batches.augmented(0, rows[0][:1]))
 
     def full(images: torch.Tensor, index: torch.Tensor, number: int) -> None:
         _step(state, images, index, how, number, autocast)
@@ -53,7 +53,7 @@ def steps_of(source: Source, preset: str, device: torch.device, per_round: int, 
         v.sum().backward()
         state.optimizer.step()
 
-    return how, full, lambda some: batches.batches(0, some), bare, rows
+    return how, full, lambda some: batches.augmented(0, some), bare, rows
 
 
 def overhead(

@@ -19,7 +19,7 @@ from downstream.classifier import Classifier
 from downstream.features.extract import OnImages, image_batches
 from zoo import Backbone, DataError, SettingsError
 from zoo.data.augment import Augmentation, Augmenter
-from zoo.data.loader import open_batches, order
+from zoo.data.loader import epoch_order, open_batches
 from zoo.data.sources import Source
 from zoo.data.splits import labelled_splits
 from zoo.models.model_dir import WEIGHTS, sha256
@@ -250,7 +250,7 @@ def fit(
     for epoch, drops, steps in _schedule(how, len(chosen), seed):
         for group in solver.param_groups:
             group["lr"] = how.lr * group["times"] * 0.1**drops
-        for images, at in images_of.batches(epoch, chosen[steps]):
+        for images, at in images_of.augmented(epoch, chosen[steps]):
             if len(at) < 2:  # the others were bad and skipped; BatchNorm needs two
                 continue
             with autocast:
@@ -269,7 +269,7 @@ def _schedule(how: Settings, images: int, seed: int) -> Iterator[tuple[int, int,
     epochs = max(how.epochs, -(-how.least_steps // (images // batch)))
     for epoch in range(epochs):
         drops = sum(epoch * how.epochs >= drop * epochs for drop in how.drops)
-        yield epoch, drops, order(seed, epoch, images, batch)
+        yield epoch, drops, epoch_order(seed, epoch, images, batch)
 
 
 def images_to_train(how: Settings, sizes: list[int]) -> int:

@@ -24,7 +24,7 @@ from pretrain.memory_bank.sharded import ShardedBank
 from pretrain.train_state import Autocast, State, new_model
 from zoo import Backbone, RunError, SettingsError
 from zoo.data.augment import Augmenter
-from zoo.data.loader import open_batches, order
+from zoo.data.loader import epoch_order, open_batches
 from zoo.data.sources import Source
 from zoo.utils.files import folder_lock, write_text
 from zoo.utils.precision import fast_bf16, shrinks_a_pixel
@@ -326,10 +326,10 @@ def pretrain(
         per_epoch = len(source) // (local * communicator.size)
         saved = time.monotonic()
         for epoch in range(at.epoch, how.epochs):
-            steps = order(how.seed, epoch, len(source), local * communicator.size)[at.step :]
+            steps = epoch_order(how.seed, epoch, len(source), local * communicator.size)[at.step :]
             mine = steps.view(len(steps), communicator.size, local)[:, communicator.rank]
             began = time.monotonic()
-            for images, index in batches.batches(epoch, mine):
+            for images, index in batches.augmented(epoch, mine):
                 lr = learning_rate(how, epoch + at.step / per_epoch)
                 for group in state.optimizer.param_groups:
                     group["lr"] = lr

@@ -5,7 +5,6 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
@@ -13,10 +12,9 @@ from torch import Tensor
 
 from downstream.features.store import KEYS, MANIFEST, RECORD, RECORDS, ROWS, Block, Manifest, Store
 from zoo import DataError, ModelError
-from zoo.utils.files import WriteError, write_text
+from zoo.utils.files import LOCK, WriteError, folder_lock, write_text
 
-_LOCK = ".lock"
-_OURS = {_LOCK, ROWS, KEYS, RECORDS}
+_OURS = {LOCK, ROWS, KEYS, RECORDS}
 
 
 class Writer:
@@ -119,8 +117,8 @@ def writing(folder: str | Path, fresh: Manifest) -> Iterator[Writer]:
             raise WriteError(
                 f"{folder}: holds {strange[0]} and no store; choose another --out, or an empty folder"
             )
-        with open(folder / _LOCK, "w") as handle:
-            _hold(handle, folder)
+        busy = "another process embeds here; wait for it, or choose another --out"
+        with folder_lock(folder, busy=busy, error=DataError):
             manifest = Store.open(folder).manifest if (folder / MANIFEST).exists() else fresh
             _same(folder, manifest, fresh)
             writer = Writer(folder, manifest)
@@ -129,19 +127,6 @@ def writing(folder: str | Path, fresh: Manifest) -> Iterator[Writer]:
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise WriteError(
             f"{error.filename}: cannot be written ({error.strerror}); choose another --out"
-        ) from error
-
-
-def _hold(handle: IO[str], folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DataError(
-            f"{folder}: another process embeds here; wait for it, or choose another --out"
         ) from error
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from downstream.features.layers import activations, frozen
 from downstream.linear.probe_context import SOLVERS, Classifier, Work
 from zoo.data.augment import Augmentation, Augmenter
-from zoo.data.loader import open_batches, order
+from zoo.data.loader import epoch_order, open_batches
 
 Batch = tuple[dict[str, Tensor], Tensor]  # {layer: B×…} and the images' indices
 
@@ -46,8 +46,8 @@ def _crops(
     )
 
     def epoch_of(epoch: int) -> Iterator[Batch]:
-        steps = index[order(seed, epoch, len(index), min(how.batch, len(index)))]
-        for images, at in images_of.batches(epoch, steps):
+        steps = index[epoch_order(seed, epoch, len(index), min(how.batch, len(index)))]
+        for images, at in images_of.augmented(epoch, steps):
             if len(at) > 1:  # the others were bad and skipped; BatchNorm needs two
                 with torch.no_grad():  # not around the yield: it would hold for the caller too
                     found = activations(work.network, images, layers)
@@ -62,7 +62,7 @@ def _kept(work: Work, index: Tensor, layers: Sequence[str], seed: int) -> Iterat
     """For each epoch its batches of kept features."""
 
     def epoch_of(epoch: int) -> Iterator[Batch]:
-        for at in index[order(seed, epoch, len(index), min(work.how.batch, len(index)))]:
+        for at in index[epoch_order(seed, epoch, len(index), min(work.how.batch, len(index)))]:
             yield {name: work.rows[name][at].to(work.how.device).float() for name in layers}, at
 
     return map(epoch_of, range(work.how.epochs))

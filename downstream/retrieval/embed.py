@@ -15,7 +15,7 @@ from downstream.features.extract import OnImages, image_batches
 from downstream.features.store import DTYPES, Manifest, Part, Store
 from downstream.features.store_writer import Writer, writing
 from zoo import Backbone, DataError, SettingsError
-from zoo.data.sources import Source, open_source, place
+from zoo.data.sources import Source, canonical_name, open_source
 from zoo.models.model_dir import WEIGHTS, sha256
 
 _BLOCK = 16384  # rows: what a crash may cost
@@ -142,7 +142,7 @@ def begin(writer: Writer, source: Source) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: if images that the store has are gone or have changed.
     """
-    manifest, data = writer.manifest, place(source.data)
+    manifest, data = writer.manifest, canonical_name(source.data)
     there, bad = _there(writer, data, source.split)
     todo, changed = [], []
     for i in range(len(source)):
@@ -189,4 +189,4 @@ def _there(writer: Writer, data: str, split: str) -> tuple[dict[str, int], set[t
 
 def _stamp(source: Source, index: int) -> int:
     """CRC-32 of what tells an image's content from another's."""
-    return zlib.crc32(source.stamp(index))
+    return zlib.crc32(source.fingerprint(index))

@@ -113,7 +113,7 @@ def _cached(model: str, data: str, device: str, workers: int):
     import zoo
     from downstream import retrieval
     from npid.console import progress_bar
-    from zoo.data.sources import open_source, place
+    from zoo.data.sources import canonical_name, open_source
     from zoo.data.sources.builtin import cache_folder
     from zoo.models.model_dir import WEIGHTS, sha256
 
@@ -122,7 +122,7 @@ def _cached(model: str, data: str, device: str, workers: int):
         raise zoo.ModelError(
             f"{weights}: not found; MODEL DATA QUERY needs a model directory, or org/name"
         )
-    name = hashlib.sha256(f"{sha256(weights)} {place(data)}".encode()).hexdigest()[:20]
+    name = hashlib.sha256(f"{sha256(weights)} {canonical_name(data)}".encode()).hexdigest()[:20]
     out = cache_folder() / "stores" / name
     with progress_bar("embed", len(open_source(data))) as bar:
         settings = retrieval.EmbedSettings(device=device, workers=workers)

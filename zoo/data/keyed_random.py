@@ -1,4 +1,4 @@
-"""Randomness keyed by (seed, epoch, index): the same image gets the same draw in any batch, worker or resumed run."""
+"""Randomness keyed by (seed, epoch, index): the same draw in any batch, worker or resumed run."""
 
 import torch
 from torch import Tensor
@@ -20,23 +20,30 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
-def uniforms(seed: int, epoch: int, index: Tensor, count: int) -> Tensor:
-    """Independent uniform draws in [0, 1) for every image.
+def uniforms(seed: int, epoch: int, indices: Tensor, count: int) -> Tensor:
+    """Draw independent uniform numbers in [0, 1) for every image.
 
     Args:
         seed: the run's seed.
         epoch: the pass over the data.
-        index: B image indices, int64.
+        indices: B image indices, int64.
         count: draws per image.
 
     Returns:
-        B×count float32, on the device of ``index``; a pure function of its arguments.
+        B×count float32, on the device of ``indices``; a pure function of its arguments.
+
+    Example:
+        >>> import torch
+        >>> draws = uniforms(seed=0, epoch=3, indices=torch.tensor([5, 7, 9]), count=2)
+        >>> draws.shape
+        torch.Size([3, 2])
+        >>> torch.equal(draws[1], uniforms(0, 3, torch.tensor([7]), 2)[0])
+        True
     """
-    step = torch.arange(1, count + 1, device=index.device, dtype=torch.int64) * _GOLDEN
-    start = torch.tensor(
-        [seed, epoch], dtype=torch.int64
-    )  # on the CPU, where a GPU takes it from without waiting
+    step = torch.arange(1, count + 1, device=indices.device, dtype=torch.int64) * _GOLDEN
+    # on the CPU, where a GPU takes it from without waiting
+    start = torch.tensor([seed, epoch], dtype=torch.int64)
     key = _mix(_mix(start[0] + _GOLDEN) + start[1] * _GOLDEN)
-    stream = _mix(_mix(index.to(torch.int64) * _GOLDEN + key))
+    stream = _mix(_mix(indices.to(torch.int64) * _GOLDEN + key))
     bits = _mix(stream[:, None] + step[None, :])
     return _shift(bits, 40).to(torch.float32) * (1.0 / (1 << 24))

@@ -1,7 +1,9 @@
 """The contract of a data source."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -11,13 +13,15 @@ from zoo.errors import DataError
 from zoo.utils.registry import Registry
 
 IN_MEMORY = 2 << 30  # bytes of decoded images that array() may hold
-_SMALL = (
-    128  # pixels; larger images are cropped from their files, which hold more than one size anyway
-)
+_SMALL = 128  # pixels; larger images are cropped from their files, which hold other sizes anyway
+_DECODED_TOGETHER = 4096  # a strange size is found before everything is decoded
 
 
-class Source:
+class Source(ABC):
     """A fixed list of images: the index of an image never changes, whatever is skipped.
+
+    A kind of source implements the abstract methods and registers itself in :data:`SOURCES`;
+    everything else follows from them.
 
     Attributes:
         data: what the user typed.
@@ -26,7 +30,12 @@ class Source:
         classes: the class names, or None; those of the training split, whichever split this is.
         skip_bad: whether unreadable images are left out instead of raising.
         bad: indices found unreadable so far.
+        fallback: whether this kind is asked after all others.
+        is_named: whether this kind is known by a name, the same everywhere, and not by a path.
     """
+
+    fallback: ClassVar[bool] = False
+    is_named: ClassVar[bool] = False
 
     data: str
     split: str
@@ -34,25 +43,51 @@ class Source:
     classes: list[str] | None = None
     skip_bad: bool = False
     bad: set[int]
-    fallback: bool = False  # a kind that is asked after all others
-    named: bool = False  # a kind that is known by a name and not by a place
 
     def __init__(self, data: str, split: str) -> None:
-        self.data, self.split, self.bad = data, split, set()
-        self._decoded: tuple[np.ndarray | None, ...] = ()
-        self._numbers: dict[str, int] = {}
+        """
+        Args:
+            data: what the user typed; :meth:`accepts` said yes to it.
+            split: ``train`` or ``test``.
+
+        Raises:
+            DataError: if the split is missing or cannot be read.
+        """
+        self.data = data
+        self.split = split
+        self.bad = set()
+        self._array: np.ndarray | None = None
+        self._array_is_known = False
+        self._index_of_key: dict[str, int] = {}
 
     @classmethod
-    def detect(cls, data: str) -> bool:
-        """Whether this kind knows what the user typed."""
-        raise NotImplementedError
+    @abstractmethod
+    def accepts(cls, data: str) -> bool:
+        """Say whether this kind knows what the user typed."""
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """The number of images, unreadable ones included."""
 
+    @abstractmethod
     def key(self, index: int) -> str:
         """The image's identity, unique in the source: a POSIX path, or a row."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def open(self, index: int) -> LazyImage:
+        """Open an image; its pixels are decoded only when they are asked for.
+
+        Raises:
+            DataError: naming the image, if it cannot be read.
+        """
+
+    @abstractmethod
+    def fingerprint(self, index: int) -> bytes:
+        """What tells whether an image has changed, without decoding it: its bytes, or their number."""
+
+    @abstractmethod
+    def manifest(self) -> str:
+        """What the digest covers: changes whenever an image is added, removed, renamed or resized."""
 
     def image(self, index: int) -> Image.Image:
         """The image as upright 8-bit RGB.
@@ -60,70 +95,74 @@ class Source:
         Raises:
             DataError: naming the image, if it cannot be read.
         """
-        raise NotImplementedError
-
-    def stamp(self, index: int) -> bytes:
-        """What tells whether an image has changed, without decoding it: its bytes, or their number."""
-        raise NotImplementedError
+        return self.open(index).rgb()
 
     def find(self, key: str) -> int | None:
         """The index of a key, or None."""
-        if not self._numbers:
-            self._numbers = {self.key(i): i for i in range(len(self))}
-        return self._numbers.get(key)
-
-    def open(self, index: int) -> LazyImage:
-        """The image, for cutting a box from it; sources of files leave the decoding to that.
-
-        Raises:
-            DataError: naming the image, if it cannot be read.
-        """
-        return LazyImage(self.image(index))
-
-    def manifest(self) -> str:
-        """What the digest covers: changes whenever an image is added, removed, renamed or resized."""
-        raise NotImplementedError
+        if not self._index_of_key:
+            self._index_of_key = {self.key(index): index for index in range(len(self))}
+        return self._index_of_key.get(key)
 
     @property
     def digest(self) -> str:
-        """sha256 of the count and the manifest; the same wherever the data set lies."""
+        """The sha256 of the count and the manifest; the same wherever the data set lies."""
         return hashlib.sha256(f"{len(self)}\n{self.manifest()}".encode()).hexdigest()
 
     def array(self) -> np.ndarray | None:
-        """All images as N×H×W×3 uint8, or None where they differ in size or would not fit in memory. Decoded once."""
-        if not self._decoded:
-            self._decoded = (self._decode(),)
-        return self._decoded[0]
+        """All images as N×H×W×3 uint8, or None if they differ in size or do not fit in memory.
+
+        They are decoded once.
+
+        Raises:
+            DataError: naming an image that cannot be read, unless bad ones are skipped.
+        """
+        if not self._array_is_known:
+            self._array = self._decode()
+            self._array_is_known = True
+        return self._array
 
     @property
     def decoded(self) -> bool:
         """Whether :meth:`array` would answer at once."""
-        return bool(self._decoded)
+        return self._array_is_known
+
+    def require_labels(self) -> tuple[np.ndarray, list[str]]:
+        """Labels and class names.
+
+        Raises:
+            DataError: if the source has none, saying how to give them.
+        """
+        if self.labels is None or self.classes is None:
+            raise DataError(
+                f"{self.data}: the {self.split} split has no labels; "
+                "give an ImageFolder (train/CLASS/…, test/CLASS/…) or parquet with a label column"
+            )
+        return self.labels, self.classes
 
     def _decode(self) -> np.ndarray | None:
-        first = next(image for image in map(self._try, range(len(self))) if image is not None)
+        first = next(filter(None, map(self._image_or_none, range(len(self)))))
         width, height = first.size
         if max(width, height) > _SMALL or len(self) * width * height * 3 > IN_MEMORY:
             return None
-        out = np.zeros((len(self), height, width, 3), np.uint8)
+        pixels = np.zeros((len(self), height, width, 3), np.uint8)
 
         def fill(index: int) -> bool:
-            image = self._try(index)
-            if image is not None and image.size != (width, height):
+            image = self._image_or_none(index)
+            if image is None:
+                return True
+            if image.size != (width, height):
                 return False
-            if image is not None:
-                out[index] = np.asarray(image)
+            pixels[index] = np.asarray(image)
             return True
 
         with ThreadPoolExecutor() as pool:
-            for start in range(
-                0, len(self), 4096
-            ):  # a strange size is found before everything is decoded
-                if not all(pool.map(fill, range(start, min(start + 4096, len(self))))):
+            for start in range(0, len(self), _DECODED_TOGETHER):
+                indices = range(start, min(start + _DECODED_TOGETHER, len(self)))
+                if not all(pool.map(fill, indices)):
                     return None
-        return out
+        return pixels
 
-    def _try(self, index: int) -> Image.Image | None:
+    def _image_or_none(self, index: int) -> Image.Image | None:
         """The image; None where it is bad and bad ones are skipped."""
         try:
             return self.image(index)
@@ -135,22 +174,13 @@ class Source:
                 raise
             return None
 
-    def require_labels(self) -> tuple[np.ndarray, list[str]]:
-        """Labels and class names.
-
-        Raises:
-            DataError: if the source has none, saying how to give them.
-        """
-        if self.labels is None or self.classes is None:
-            raise DataError(
-                f"{self.data}: the {self.split} split has no labels; give an ImageFolder (train/CLASS/…, test/CLASS/…) "
-                "or parquet with a label column"
-            )
-        return self.labels, self.classes
-
 
 class ArraySource(Source):
-    """Images that lie in memory already: N×H×W×3 uint8."""
+    """Images that lie in memory already.
+
+    Attributes:
+        images: N×H×W×3 uint8.
+    """
 
     images: np.ndarray
 
@@ -158,22 +188,28 @@ class ArraySource(Source):
         return len(self.images)
 
     def key(self, index: int) -> str:
+        """The split and the row."""
         return f"{self.split}/{index:06d}"
 
-    def image(self, index: int) -> Image.Image:
-        return Image.fromarray(self.images[index])
+    def open(self, index: int) -> LazyImage:
+        """The row as an image."""
+        return LazyImage(Image.fromarray(self.images[index]))
 
-    def stamp(self, index: int) -> bytes:
+    def fingerprint(self, index: int) -> bytes:
+        """The pixels."""
         return self.images[index].tobytes()
 
     def manifest(self) -> str:
+        """The sha256 of all pixels."""
         return hashlib.sha256(self.images.tobytes()).hexdigest()
 
     def array(self) -> np.ndarray | None:
+        """The images themselves, whatever their number and size."""
         return self.images
 
     @property
     def decoded(self) -> bool:
+        """Always: there is nothing to decode."""
         return True
 
 

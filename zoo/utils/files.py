@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from zoo.errors import NpidError, RunError
@@ -19,7 +20,7 @@ class WriteError(NpidError):
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut (a no-op where folders cannot be opened, as on Windows)."""
+    """Make a rename in this folder survive a power cut, where the system opens folders."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -29,11 +30,12 @@ def _flush_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _named_errors(path: Path) -> Iterator[None]:
+    """Turn whatever a write raises into one WriteError that names the file or folder."""
     try:
         yield
     except (OSError, SafetensorError) as error:  # the second is how safetensors reports a full disk
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise WriteError(
             f"cannot write {path}: {reason}; what was there before is unchanged"
         ) from error
@@ -41,7 +43,9 @@ def _told(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
-    """Write a file aside and put it in place when the block ends without an error: new file, fsync, rename.
+    """Write a file aside and put it in place when the block ends without an error.
+
+    The new file is flushed to the disk before it takes the old one's name.
 
     Yields:
         The temporary path to write to.
@@ -50,7 +54,7 @@ def new_file(path: str | Path) -> Iterator[Path]:
         WriteError: on a full disk, a missing permission and the like; the old file is intact.
     """
     path = Path(path)
-    with _told(path):
+    with _named_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
@@ -93,7 +97,7 @@ def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         WriteError: if the folder exists and is not empty, or cannot be written.
     """
     path = Path(path)
-    with _told(path):
+    with _named_errors(path):
         occupied = path.exists() and (not path.is_dir() or any(path.iterdir()))
         if occupied and not replace:
             raise WriteError(
@@ -103,60 +107,83 @@ def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield aside
-            for file in aside.rglob("*"):
-                if file.is_file():
-                    with open(file, "rb+") as handle:
-                        os.fsync(handle.fileno())
+            _flush_files(aside)
             os.chmod(aside, 0o755)
-            old = None
-            if path.exists():
-                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-                os.replace(path, old / path.name)
-            try:
-                os.replace(aside, path)
-            except OSError:
-                if old is not None:
-                    os.replace(old / path.name, path)
-                raise
-            _flush_folder(path.parent)
-            if old is not None:
-                shutil.rmtree(old, ignore_errors=True)
+            _swap(aside, path)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def _flush_files(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+
+
+def _swap(new: Path, path: Path) -> None:
+    """Give a folder its name, and remove the one that had it; if that fails, the old one is back."""
+    old = None
+    if path.exists():
+        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+        os.replace(path, old / path.name)
+    try:
+        os.replace(new, path)
+    except OSError:
+        if old is not None:
+            os.replace(old / path.name, path)
+        raise
+    _flush_folder(path.parent)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def format_bytes(size: float) -> str:
-    """A number of bytes as people read it."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:.0f} {unit}"
+    """Write a number of bytes as people read it.
+
+    Example:
+        >>> format_bytes(123), format_bytes(45_600_000)
+        ('123 bytes', '45.6 MB')
+    """
+    if size < 1000:
+        return f"{size:.0f} bytes"
+    for unit in ("kB", "MB"):
         size /= 1000
-    return f"{size:.3g} GB"
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1000:.3g} GB"
 
 
 @contextlib.contextmanager
-def folder_lock(run: Path) -> Iterator[None]:
-    """Hold the run folder for this process; the lock goes with the process, however it ends.
+def folder_lock(
+    folder: str | Path,
+    *,
+    busy: str = "another process trains here; wait for it, or choose another --out",
+    error: type[NpidError] = RunError,
+) -> Iterator[None]:
+    """Hold a folder for this process; the lock goes with the process, however it ends.
+
+    Args:
+        folder: made if need be; the lock is the file ``.lock`` in it, which stays.
+        busy: what to tell where another process holds it, after the folder's path.
+        error: what to raise then.
 
     Raises:
-        RunError: if another process holds it.
+        NpidError: of the class ``error``, if another process holds it.
+        WriteError: if the folder cannot be made or written.
     """
+    folder = Path(folder)
+    lock = FileLock(folder / LOCK, blocking=False)
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        with open(run / LOCK, "w") as handle:
-            try:
-                import fcntl
-            except ImportError:  # no such locks on Windows
-                yield
-                return
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(
-                    f"{run}: another process trains here; wait for it, or choose another --out"
-                ) from error
-            yield
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise RunError(
-            f"{error.filename}: cannot be used as a run folder ({error.strerror})"
-        ) from error
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as timeout:
+        raise error(f"{folder}: {busy}") from timeout
+    except OSError as failure:
+        raise WriteError(
+            f"{failure.filename or folder}: cannot be written ({failure.strerror}); choose another --out"
+        ) from failure
+    try:
+        yield
+    finally:
+        lock.release()

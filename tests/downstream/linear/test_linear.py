@@ -111,7 +111,7 @@ def test_sgd_on_kept_features_is_plain_sgd(model):
     )
     for epoch in range(2):
         solver.param_groups[0]["lr"] = 0.125 * (1, 0.1)[epoch]
-        [at] = sgd.order(3, epoch, 100, 64)
+        [at] = sgd.epoch_order(3, epoch, 100, 64)
         solver.zero_grad()
         F.cross_entropy(
             plain(job.rows["pooled"][at]), torch.from_numpy(train.labels)[at]

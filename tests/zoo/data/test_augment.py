@@ -120,5 +120,5 @@ def test_a_batch_is_the_same_bit_for_bit_however_it_is_cut():
     crops = images(10, 160)
     how = Augmenter(Augmentation(size=160), MEAN, STD, seed=3)
     colours = how.colours(how.draws(0, index[:10]))
-    one = how.finish(crops[4:5], (colours[0][4:5], colours[1][4:5]))
-    assert torch.equal(how.finish(crops, colours)[4:5], one)
+    one = how.apply_colours(crops[4:5], (colours[0][4:5], colours[1][4:5]))
+    assert torch.equal(how.apply_colours(crops, colours)[4:5], one)

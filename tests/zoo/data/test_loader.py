@@ -8,7 +8,7 @@ from torchvision.transforms import functional as F
 
 from zoo import DataError
 from zoo.data.augment import Augmentation, Augmenter
-from zoo.data.loader import FromFiles, InMemory
+from zoo.data.loader import FileBatches, InMemoryBatches
 from zoo.data.sources import open_source
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
@@ -29,9 +29,9 @@ def mixed(tmp_path):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_files_give_the_crops_of_their_draws_in_any_batch_and_worker(mixed, workers):
     source, augmenter = open_source(str(mixed)), Augmenter(Augmentation(size=64), MEAN, STD, seed=5)
-    files = FromFiles(source, augmenter, CPU, workers)
+    files = FileBatches(source, augmenter, CPU, workers)
     steps = torch.tensor([[3, 7, 1, 0], [5, 11, 2, 4]])
-    images, index = (torch.cat(parts) for parts in zip(*files.batches(2, steps), strict=True))
+    images, index = (torch.cat(parts) for parts in zip(*files.augmented(2, steps), strict=True))
     assert index.tolist() == steps.flatten().tolist() and images.is_contiguous(
         memory_format=torch.channels_last
     )
@@ -41,9 +41,9 @@ def test_files_give_the_crops_of_their_draws_in_any_batch_and_worker(mixed, work
         boxes, flips = augmenter.boxes(augmenter.draws(2, at), *sides)
         cut = F.pil_to_tensor(F.resized_crop(whole, *boxes[0].long().tolist(), [64, 64]))
         cut = cut.flip(2) if flips[0] else cut
-        expected = augmenter.finish(cut[None], augmenter.colours(augmenter.draws(2, at)))[0]
+        expected = augmenter.apply_colours(cut[None], augmenter.colours(augmenter.draws(2, at)))[0]
         assert (image - expected).abs().mean() < 0.02  # of a standard deviation of about 64 levels
-    again, _ = next(FromFiles(source, augmenter, CPU, 0).batches(2, torch.tensor([[11, 0]])))
+    again, _ = next(FileBatches(source, augmenter, CPU, 0).augmented(2, torch.tensor([[11, 0]])))
     assert torch.equal(again, images[[5, 3]])
 
 
@@ -57,12 +57,12 @@ def test_a_bad_file_is_named_or_left_out(mixed):
         torch.tensor([[0, 1, 2, 3]]),
     )
     with pytest.raises(DataError, match=r"00\.jpg"):
-        next(FromFiles(open_source(str(mixed)), augmenter, CPU, 0).batches(0, steps))
+        next(FileBatches(open_source(str(mixed)), augmenter, CPU, 0).augmented(0, steps))
     source = open_source(str(mixed), skip_bad=True)
-    images, index = next(FromFiles(source, augmenter, CPU, 0).batches(0, steps))
+    images, index = next(FileBatches(source, augmenter, CPU, 0).augmented(0, steps))
     assert index.tolist() == [1, 2] and len(images) == 2 and source.bad == {0, 3}
     assert [
-        i for _, some in FromFiles(source, augmenter, CPU, 0).plain(5) for i in some.tolist()
+        i for _, some in FileBatches(source, augmenter, CPU, 0).plain(5) for i in some.tolist()
     ] == [
         1,
         2,
@@ -76,7 +76,7 @@ def test_memory_leaves_out_what_is_bad():
         Augmenter(Augmentation(size=32), MEAN, STD, seed=5),
         torch.tensor([[0, 8, 4], [2, 6, 1]]),
     )
-    good = list(InMemory(array, set(), augmenter, CPU).batches(1, steps))
-    bad = list(InMemory(array, {8}, augmenter, CPU).batches(1, steps))
+    good = list(InMemoryBatches(array, set(), augmenter, CPU).augmented(1, steps))
+    bad = list(InMemoryBatches(array, {8}, augmenter, CPU).augmented(1, steps))
     assert [index.tolist() for _, index in bad] == [[0, 4], [2, 6, 1]]
     assert torch.equal(bad[0][0], good[0][0][[0, 2]]) and torch.equal(bad[1][0], good[1][0])

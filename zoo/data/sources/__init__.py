@@ -1,8 +1,4 @@
-"""Where images come from: one file per kind, one registration per kind.
-
-source = open_source("photos/", split="train")
-source.image(0), source.key(0), source.labels
-"""
+"""Where images come from: one file per kind, one registration per kind."""
 
 from pathlib import Path
 
@@ -11,42 +7,59 @@ from zoo.data.sources import builtin, folder, parquet, places, shards  # noqa: F
 from zoo.data.sources.subset import Subset
 from zoo.errors import DataError
 
-__all__ = ["SOURCES", "ArraySource", "Source", "Subset", "open_source", "place"]
+__all__ = ["SOURCES", "ArraySource", "Source", "Subset", "canonical_name", "open_source"]
 
 
 def open_source(data: str, split: str = "train", *, skip_bad: bool = False) -> Source:
     """Open one split of a data set.
 
     Args:
-        data: a folder of images, an ImageFolder (``train/`` and ``val/`` or ``test/``), a folder of Hub-style parquet
-            or of WebDataset shards (``*.tar``), Places205 or Places365 as published, or a built-in name (``digits``,
-            ``cifar10``, ``cifar100``, ``stl10``).
-        split: ``train`` or ``test``; ``test`` falls back to a validation split where there is no other.
-        skip_bad: whether images that cannot be read are left out (their indices stay theirs) instead of an error.
+        data: a folder of images, an ImageFolder (``train/`` and ``val/`` or ``test/``), a folder
+            of Hub-style parquet or of WebDataset shards (``*.tar``), Places205 or Places365 as
+            published, or a built-in name (``digits``, ``cifar10``, ``cifar100``, ``stl10``).
+        split: ``train`` or ``test``; ``test`` falls back to a validation split where there is no
+            other.
+        skip_bad: whether images that cannot be read are left out (their indices stay theirs)
+            instead of an error.
+
+    Returns:
+        The images, their keys, and their labels where they have some.
 
     Raises:
         DataError: if no kind knows it, the split is missing or it holds no image.
+
+    Example:
+        >>> from zoo import open_source
+        >>> digits = open_source("digits", split="test")
+        >>> len(digits), digits.key(3), digits.image(3).size
+        (360, 'test/000003', (8, 8))
+        >>> digits.classes[digits.labels[3]]
+        '7'
     """
-    source = _kind(data)(data, split)
+    source = _kind_of(data)(data, split)
     source.skip_bad = skip_bad
     if not len(source):
         raise DataError(f"{data}: the {split} split holds no image")
     return source
 
 
-def place(data: str) -> str:
+def canonical_name(data: str) -> str:
     """What a data set is known by from anywhere: the full path of a folder, or a built-in name.
 
     Raises:
         DataError: if no kind knows it.
     """
-    return data if _kind(data).named else str(Path(data).resolve())
+    if _kind_of(data).is_named:
+        return data
+    return str(Path(data).resolve())
 
 
-def _kind(data: str) -> type[Source]:
-    for name in sorted(SOURCES, key=lambda name: SOURCES[name].fallback):
-        if SOURCES[name].detect(data):
-            return SOURCES[name]
+def _kind_of(data: str) -> type[Source]:
+    kinds = [SOURCES[name] for name in SOURCES]
+    for kind in sorted(kinds, key=lambda kind: kind.fallback):
+        if kind.accepts(data):
+            return kind
     raise DataError(
-        f"{data}: not a folder and no data set of that name; names: digits, cifar10, cifar100, stl10"
+        f"{data}: not a folder and no data set of that name; "
+        "names: digits, cifar10, cifar100, stl10"
     )

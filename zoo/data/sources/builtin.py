@@ -1,10 +1,12 @@
 """Data sets by name: scikit-learn's digits, and torchvision's CIFAR and STL."""
 
 import os
+from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from zoo.data.source import SOURCES, ArraySource
 from zoo.errors import DataError
@@ -18,12 +20,13 @@ def cache_folder() -> Path:
 
 @SOURCES.register("digits")
 class Digits(ArraySource):
-    """The 1 797 8×8 digits that scikit-learn ships; every fifth of a fixed shuffle is the test split."""
+    """The 1 797 8×8 digits of scikit-learn; every fifth of a fixed shuffle is the test split."""
 
-    named = True
+    is_named = True
 
     @classmethod
-    def detect(cls, data: str) -> bool:
+    def accepts(cls, data: str) -> bool:
+        """Say whether it is ``digits``."""
         return data == "digits"
 
     def __init__(self, data: str, split: str) -> None:
@@ -36,37 +39,46 @@ class Digits(ArraySource):
         grey = np.round(digits.images[rows] * (255 / 16)).astype(np.uint8)
         self.images = np.repeat(grey[..., None], 3, axis=3)
         self.labels = digits.target[rows].astype(np.int64)
-        self.classes = [str(i) for i in range(10)]
+        self.classes = [str(digit) for digit in range(10)]
 
 
 class _Torchvision(ArraySource):
-    named = True
-    names: tuple[str, ...]
+    """A data set that torchvision downloads into the cache folder.
+
+    Attributes:
+        names: what the user may type.
+    """
+
+    is_named = True
+    names: ClassVar[tuple[str, ...]]
 
     @classmethod
-    def detect(cls, data: str) -> bool:
+    def accepts(cls, data: str) -> bool:
+        """Say whether it is one of the names."""
         return data in cls.names
 
-    def fetch(self, split: str) -> Any:
-        """torchvision's data set, downloaded where it is not yet there."""
-        raise NotImplementedError
+    @abstractmethod
+    def fetch(self, split: str) -> tuple[np.ndarray, ArrayLike, list[str]]:
+        """Read one split from the cache folder, downloaded where it is not yet there.
+
+        Returns:
+            Images, N×H×W×3 uint8; N labels, -1 where there is none; the class names.
+        """
 
     def __init__(self, data: str, split: str) -> None:
         super().__init__(data, split)
         try:
-            found = self.fetch(split)
+            images, labels, classes = self.fetch(split)
         except (OSError, RuntimeError) as error:
             raise DataError(
                 f"{data}: not in {cache_folder()} and cannot be downloaded ({error}); "
                 "connect once, or give a folder of images or parquet instead"
             ) from error
-        pixels = found.data
-        self.images = (
-            pixels if pixels.shape[3] == 3 else np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
-        )
-        labels = np.asarray(getattr(found, "targets", getattr(found, "labels", None)), np.int64)
-        self.labels = labels if (labels >= 0).all() else None
-        self.classes = list(found.classes) if self.labels is not None else None
+        self.images = images
+        numbers = np.asarray(labels, np.int64)
+        if (numbers >= 0).all():
+            self.labels = numbers
+            self.classes = classes
 
 
 @SOURCES.register("cifar")
@@ -75,23 +87,27 @@ class Cifar(_Torchvision):
 
     names = ("cifar10", "cifar100")
 
-    def fetch(self, split: str) -> Any:
+    def fetch(self, split: str) -> tuple[np.ndarray, ArrayLike, list[str]]:
+        """Read it with torchvision."""
         from torchvision import datasets
 
         kind = datasets.CIFAR10 if self.data == "cifar10" else datasets.CIFAR100
-        return kind(str(cache_folder()), train=split == "train", download=True)
+        cifar = kind(str(cache_folder()), train=split == "train", download=True)
+        return cifar.data, cifar.targets, list(cifar.classes)
 
 
 @SOURCES.register("stl")
 class Stl(_Torchvision):
-    """STL-10 (Coates et al. 2011); ``stl10-unlabeled`` trains on its 100 000 images without labels."""
+    """STL-10 (Coates et al. 2011); ``stl10-unlabeled`` trains on 100 000 images without labels."""
 
     names = ("stl10", "stl10-unlabeled")
 
-    def fetch(self, split: str) -> Any:
+    def fetch(self, split: str) -> tuple[np.ndarray, ArrayLike, list[str]]:
+        """Read it with torchvision."""
         from torchvision import datasets
 
         unlabelled = self.data == "stl10-unlabeled" and split == "train"
-        return datasets.STL10(
-            str(cache_folder()), split="unlabeled" if unlabelled else split, download=True
-        )
+        theirs = "unlabeled" if unlabelled else split
+        stl = datasets.STL10(str(cache_folder()), split=theirs, download=True)
+        images = np.ascontiguousarray(stl.data.transpose(0, 2, 3, 1))
+        return images, stl.labels, list(stl.classes)

@@ -1,97 +1,127 @@
-"""A folder of Hub-style parquet: ``{split}-*.parquet``, an image column of encoded bytes, a label column or none."""
+"""A folder of Hub-style parquet: ``{split}-*.parquet``, with encoded images and perhaps labels."""
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from zoo.data.images import LazyImage
 from zoo.data.source import SOURCES, Source
 from zoo.errors import DataError
 
+if TYPE_CHECKING:
+    import pyarrow
+
 _SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
-_IMAGES, _LABELS = ("img", "image"), ("label", "fine_label", "labels")
+_IMAGE_COLUMNS = ("img", "image")
+_LABEL_COLUMNS = ("label", "fine_label", "labels")
 
 
-def _files(folder: Path, split: str) -> list[Path]:
-    """The split's files, in the folder or its ``data/``, in order of name."""
+def _folders(data: str) -> tuple[Path, Path]:
+    """Where the files may lie."""
+    return Path(data), Path(data) / "data"
+
+
+def _files(data: str, split: str) -> list[Path]:
+    """The split's files, in order of name.
+
+    Raises:
+        DataError: if there are none; it says what there is.
+    """
     for name in _SPLITS.get(split, (split,)):
-        for place in (folder, folder / "data"):
-            if found := sorted(place.glob(f"{name}-*.parquet")) or sorted(
-                place.glob(f"{name}.parquet")
-            ):
-                return found
-    return []
+        for folder in _folders(data):
+            for pattern in (f"{name}-*.parquet", f"{name}.parquet"):
+                files = sorted(folder.glob(pattern))
+                if files:
+                    return files
+    others = sorted(path.name for path in Path(data).rglob("*.parquet"))
+    raise DataError(
+        f"{data}: no {split} split; expected files like {split}-00000-of-00001.parquet, "
+        f"found {', '.join(others[:6])}"
+    )
+
+
+def _first_column(columns: list[str], names: tuple[str, ...]) -> str | None:
+    """The first of some names that is a column."""
+    for name in names:
+        if name in columns:
+            return name
+    return None
+
+
+def _class_names(metadata: dict[bytes, bytes] | None, column: str) -> list[str] | None:
+    """Names that the Hub's ``datasets`` library keeps in the schema."""
+    content = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+    features = content.get("info", {}).get("features", {})
+    names: list[str] | None = features.get(column, {}).get("names")
+    return names
 
 
 @SOURCES.register("parquet")
 class Parquet(Source):
-    """Rows are read into memory as they are encoded, so the files must fit there."""
+    """Rows are read into memory as they are encoded, so the files must fit there.
+
+    Attributes:
+        files: of the split, in order.
+        rows: N encoded images, a column of pyarrow.
+    """
 
     @classmethod
-    def detect(cls, data: str) -> bool:
-        return any(any(place.glob("*.parquet")) for place in (Path(data), Path(data) / "data"))
+    def accepts(cls, data: str) -> bool:
+        """Say whether it is a folder with parquet in it or in its ``data/``."""
+        return any(any(folder.glob("*.parquet")) for folder in _folders(data))
 
     def __init__(self, data: str, split: str) -> None:
         super().__init__(data, split)
         try:
             import pyarrow as pa
-            import pyarrow.parquet as pq
         except ImportError as error:
             raise DataError(
                 f"{data}: reading parquet needs pyarrow: pip install 'npid-zoo[data]'"
             ) from error
-        self.files = _files(Path(data), split)
-        if not self.files:
-            there = ", ".join(sorted(p.name for p in Path(data).rglob("*.parquet"))[:6])
-            raise DataError(
-                f"{data}: no {split} split; expected files like {split}-00000-of-00001.parquet, found {there}"
-            )
+        self.files = _files(data, split)
         try:
-            schema = pq.read_schema(self.files[0])
-            column = self._pick(schema.names, _IMAGES, "an image column")
-            label = next((name for name in _LABELS if name in schema.names), None)
-            tables = [
-                pq.read_table(file, columns=[column, *([label] if label else [])])
-                for file in self.files
-            ]
-            table = pa.concat_tables(tables)
+            self._read()
         except (pa.ArrowException, OSError) as error:
             raise DataError(
-                f"{self.files[0].parent}: the {split} parquet cannot be read ({error}); fetch it again"
+                f"{self.files[0].parent}: the {split} parquet cannot be read ({error}); "
+                "fetch it again"
             ) from error
-        self.rows = table.column(column)
-        if pa.types.is_struct(self.rows.type):
-            self.rows = pa.chunked_array(
-                [chunk.field("bytes") for chunk in self.rows.chunks], pa.binary()
+
+    def _read(self) -> None:
+        """Read images and labels from the files."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = pq.read_schema(self.files[0])
+        image_column = _first_column(schema.names, _IMAGE_COLUMNS)
+        label_column = _first_column(schema.names, _LABEL_COLUMNS)
+        if image_column is None:
+            raise DataError(
+                f"{self.files[0]}: needs an image column called {' or '.join(_IMAGE_COLUMNS)}, "
+                f"found {', '.join(schema.names)}"
             )
-        if label:
-            self._take_labels(table.column(label), self._class_names(schema.metadata, label))
+        columns = [image_column]
+        if label_column is not None:
+            columns.append(label_column)
+        table = pa.concat_tables([pq.read_table(file, columns=columns) for file in self.files])
+        self.rows = table.column(image_column)
+        if pa.types.is_struct(self.rows.type):
+            encoded = [chunk.field("bytes") for chunk in self.rows.chunks]
+            self.rows = pa.chunked_array(encoded, pa.binary())
+        if label_column is not None:
+            names = _class_names(schema.metadata, label_column)
+            self._take_labels(table.column(label_column), names)
 
-    def _pick(self, names: list[str], wanted: tuple[str, ...], what: str) -> str:
-        for name in wanted:
-            if name in names:
-                return name
-        raise DataError(
-            f"{self.files[0]}: needs {what} called {' or '.join(wanted)}, found {', '.join(names)}"
-        )
-
-    @staticmethod
-    def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> list[str] | None:
-        """Names that the Hub's ``datasets`` library keeps in the schema."""
-        info = json.loads((metadata or {}).get(b"huggingface", b"{}"))
-        return info.get("info", {}).get("features", {}).get(label, {}).get("names")
-
-    def _take_labels(self, column, names: list[str] | None) -> None:
+    def _take_labels(self, column: "pyarrow.ChunkedArray", names: list[str] | None) -> None:
+        """Set labels and classes, where the column holds numbers or names and no gap."""
         if column.null_count:
             return
         values = np.asarray(column.to_pylist())
         if values.dtype.kind == "U":
-            names, values = (
-                [str(v) for v in np.unique(values)],
-                np.unique(values, return_inverse=True)[1],
-            )
+            unique, values = np.unique(values, return_inverse=True)
+            names = [str(name) for name in unique]
         if values.dtype.kind not in "iu" or (values < 0).any():
             return
         self.labels = values.astype(np.int64)
@@ -105,12 +135,11 @@ class Parquet(Source):
         return len(self.rows)
 
     def key(self, index: int) -> str:
+        """The split and the row."""
         return f"{self.split}/{index:08d}"
 
-    def image(self, index: int) -> Image.Image:
-        return self.open(index).rgb()
-
     def open(self, index: int) -> LazyImage:
+        """Open the row's bytes."""
         content = self.rows[index].as_py()
         name = f"{self.data} ({self.split} row {index})"
         if content is None:
@@ -119,8 +148,11 @@ class Parquet(Source):
             )
         return LazyImage(content, name)
 
-    def stamp(self, index: int) -> bytes:
-        return self.rows[index].as_py() or b""
+    def fingerprint(self, index: int) -> bytes:
+        """The encoded image."""
+        content: bytes | None = self.rows[index].as_py()
+        return content or b""
 
     def manifest(self) -> str:
+        """Names and sizes of the files."""
         return "\n".join(f"{file.name} {file.stat().st_size}" for file in self.files)

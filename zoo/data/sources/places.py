@@ -1,169 +1,229 @@
-"""Places205 and Places365 (Zhou et al. 2014, 2017) as they are published: lists of "path label" and folders of images.
+"""Places205 and Places365 (Zhou et al. 2014, 2017) as they are published: lists and folders.
 
-    Places365, as torchvision.datasets.Places365 leaves it        Places205
-    categories_places365.txt                                      trainvalsplit_places205/train_places205.csv
-    places365_train_standard.txt, data_256_standard/a/airfield/…  trainvalsplit_places205/val_places205.csv
-    places365_val.txt, val_256/Places365_val_00000001.jpg …       data/vision/torralba/deeplearning/images256/a/abbey/…
+The lists hold lines of "path label"; the images lie in folders.
 
-The archives' own folder names (``data_256`` for ``data_256_standard``) and the large images are found too, as are
-Places205's lists beside the images.
+    Places365, as torchvision.datasets.Places365 leaves it:
+        categories_places365.txt
+        places365_train_standard.txt    data_256_standard/a/airfield/…
+        places365_val.txt               val_256/Places365_val_00000001.jpg …
+
+    Places205:
+        trainvalsplit_places205/train_places205.csv
+        trainvalsplit_places205/val_places205.csv
+        data/vision/torralba/deeplearning/images256/a/abbey/…
+
+The archives' own folder names (``data_256`` for ``data_256_standard``) and the large images are
+found too, as are Places205's lists beside the images.
 """
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from zoo.data.images import read
+from zoo.data.images import LazyImage
 from zoo.data.source import SOURCES, Source
 from zoo.errors import DataError
 
 
-def _pairs(path: Path) -> tuple[list[str], np.ndarray]:
-    """The paths, without a leading slash, and the numbers of a list."""
-    names, numbers = [], []
+class ImageList(NamedTuple):
+    """A list of images that may be there.
+
+    Attributes:
+        file: the list.
+        folders: where its images may lie; the first that exists is taken.
+    """
+
+    file: str
+    folders: tuple[str, ...]
+
+
+def _read_list(path: Path) -> tuple[list[str], list[int]]:
+    """The paths, without a leading slash, and the numbers of a list.
+
+    Raises:
+        DataError: naming the line that is none of a list.
+    """
+    paths: list[str] = []
+    numbers: list[int] = []
     try:
         with open(path, encoding="utf-8") as lines:
-            for at, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                try:
-                    name, number = line.rsplit(maxsplit=1)
-                    numbers.append(int(number))
-                except ValueError:
-                    raise DataError(
-                        f"{path}:{at}: expected a path and a number, found {line.strip()!r}"
-                    ) from None
-                if numbers[-1] < 0 or ".." in PurePosixPath(name).parts:
-                    raise DataError(
-                        f"{path}:{at}: neither a number below 0 nor a path with .. is allowed: {line.strip()!r}"
-                    )
-                names.append(name.strip().lstrip("/"))
+            for line_number, line in enumerate(lines, 1):
+                if line.strip():
+                    image, number = _parse_line(line, f"{path}:{line_number}")
+                    paths.append(image)
+                    numbers.append(number)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
-    if not names:
+    if not paths:
         raise DataError(f"{path}: names nothing")
-    return names, np.array(numbers, np.int64)
+    return paths, numbers
+
+
+def _parse_line(line: str, where: str) -> tuple[str, int]:
+    try:
+        path, text = line.rsplit(maxsplit=1)
+        number = int(text)
+    except ValueError:
+        raise DataError(f"{where}: expected a path and a number, found {line.strip()!r}") from None
+    if number < 0 or ".." in PurePosixPath(path).parts:
+        raise DataError(
+            f"{where}: neither a number below 0 nor a path with .. is allowed: {line.strip()!r}"
+        )
+    return path.strip().lstrip("/"), number
+
+
+def _folder_of(path: str) -> str:
+    """The folder of an image in a list; empty where the list names none."""
+    return path.rpartition("/")[0]
+
+
+def _by_number(path: Path, names: Iterable[str], numbers: Iterable[int]) -> list[str]:
+    """The name of each class, in the order of the classes' numbers.
+
+    Raises:
+        DataError: if two classes have one number or one name, or a number is left out.
+    """
+    name_of: dict[int, str] = {}
+    for name, number in zip(names, numbers, strict=True):
+        first = name_of.setdefault(number, name)
+        if first != name:
+            raise DataError(f"{path}: {number} is the class {first} and the class {name}")
+    has_gap = sorted(name_of) != list(range(len(name_of)))
+    if has_gap or len(set(name_of.values())) < len(name_of):
+        raise DataError(f"{path}: expected one class for each number from 0 to {len(name_of) - 1}")
+    return [name_of[number] for number in range(len(name_of))]
 
 
 class _Places(Source):
-    """One of the two; images are looked for in the first folder that exists."""
+    """One of the two.
 
-    lists: dict[
-        str, tuple[tuple[str, tuple[str, ...]], ...]
-    ]  # split: (list, folders of its images), …
-    categories: tuple[str, ...]  # names of the class list
+    Attributes:
+        lists: of each split, in the order in which they are looked for.
+        class_lists: files that may list the classes.
+        root: the folder of the images.
+        paths: of the images, relative to it.
+    """
+
+    lists: ClassVar[dict[str, tuple[ImageList, ...]]]
+    class_lists: ClassVar[tuple[str, ...]]
 
     @classmethod
-    def detect(cls, data: str) -> bool:
-        return any((Path(data) / name).is_file() for some in cls.lists.values() for name, _ in some)
+    def accepts(cls, data: str) -> bool:
+        """Say whether it is a folder that holds one of the lists."""
+        for lists in cls.lists.values():
+            if any((Path(data) / each.file).is_file() for each in lists):
+                return True
+        return False
 
     def __init__(self, data: str, split: str) -> None:
         super().__init__(data, split)
-        root = Path(data)
-        path, folders = self._list(root, split)
-        folder = next((root / name for name in folders if (root / name).is_dir()), None)
-        if folder is None:
+        whole = Path(data)
+        image_list = self._list_of(split)
+        path = whole / image_list.file
+        self.root = self._image_folder(image_list)
+        self.paths, numbers = _read_list(path)
+        class_folders = self._class_folders()
+        # a class is called by its folder without the one of its first letter
+        self.classes = [folder.split("/", 1)[-1] for folder in class_folders]
+        self.labels = np.array(numbers, np.int64)
+        largest = self.labels.max()
+        if largest >= len(class_folders):
+            raise DataError(f"{path}: label {largest} in a list of {len(class_folders)} classes")
+        self._check_folders(path, numbers, class_folders)
+        if not (self.root / self.paths[0]).is_file():
             raise DataError(
-                f"{data}: no images of the {split} split; expected a folder {' or '.join(folders)} in it"
-            )
-        self.root = folder
-        self.paths, self.labels = _pairs(path)
-        names = self._names(root)
-        self.classes = [
-            name.split("/", 1)[-1] for name in names
-        ]  # without the first letter's folder
-        if (worst := self.labels.max()) >= len(names):
-            raise DataError(f"{path}: label {worst} in a list of {len(names)} classes")
-        self._agree(path, names)
-        if not (folder / self.paths[0]).is_file():
-            raise DataError(
-                f"{folder}: {self.paths[0]} of {path.name} is not in it; unpack the images there"
+                f"{self.root}: {self.paths[0]} of {path.name} is not in it; unpack the images there"
             )
 
-    def _list(self, root: Path, split: str) -> tuple[Path, tuple[str, ...]]:
-        known = self.lists.get(split, ())
-        for name, folders in known:
-            if (root / name).is_file():
-                return root / name, folders
+    def _list_of(self, split: str) -> ImageList:
+        """The list of a split that is there."""
+        lists = self.lists.get(split, ())
+        for image_list in lists:
+            if (Path(self.data) / image_list.file).is_file():
+                return image_list
+        expected = " or ".join(image_list.file for image_list in lists) or "train or test"
+        raise DataError(f"{Path(self.data)}: no {split} split; expected {expected}")
+
+    def _image_folder(self, image_list: ImageList) -> Path:
+        for name in image_list.folders:
+            folder = Path(self.data) / name
+            if folder.is_dir():
+                return folder
         raise DataError(
-            f"{root}: no {split} split; expected {' or '.join(name for name, _ in known) or 'train or test'}"
+            f"{self.data}: no images of the {self.split} split; "
+            f"expected a folder {' or '.join(image_list.folders)} in it"
         )
 
-    def _names(self, root: Path) -> list[str]:
-        """The folder of each class, from the class list; from the training list where that is allowed."""
-        for name in self.categories:
-            if (root / name).is_file():
-                return self._numbered(root / name, zip(*_pairs(root / name), strict=True))
-        return self._names_without(root)
+    def _class_folders(self) -> list[str]:
+        """The folder of each class, from the class list."""
+        for name in self.class_lists:
+            path = Path(self.data) / name
+            if path.is_file():
+                return _by_number(path, *_read_list(path))
+        return self._class_folders_without_list()
 
-    def _names_without(self, root: Path) -> list[str]:
+    def _class_folders_without_list(self) -> list[str]:
         raise DataError(
-            f"{root}: no list of the classes; expected {' or '.join(self.categories)} in it"
+            f"{Path(self.data)}: no list of the classes; "
+            f"expected {' or '.join(self.class_lists)} in it"
         )
 
-    @staticmethod
-    def _numbered(path: Path, pairs: Iterable[tuple[str, int]]) -> list[str]:
-        found: dict[int, str] = {}
-        for name, number in pairs:
-            if found.setdefault(int(number), name) != name:
+    def _check_folders(self, path: Path, numbers: list[int], class_folders: list[str]) -> None:
+        """Check that the folder that a path names, where it names one, is that of its label."""
+        for image, number in zip(self.paths, numbers, strict=True):
+            folder = _folder_of(image)
+            if folder and folder != class_folders[number]:
                 raise DataError(
-                    f"{path}: {number} is the class {found[int(number)]} and the class {name}"
-                )
-        if sorted(found) != list(range(len(found))) or len(set(found.values())) < len(found):
-            raise DataError(
-                f"{path}: expected one class for each number from 0 to {len(found) - 1}"
-            )
-        return [found[i] for i in range(len(found))]
-
-    def _agree(self, path: Path, names: list[str]) -> None:
-        """The folder that a path names is that of its label, where it names one."""
-        assert self.labels is not None
-        for name, label in zip(self.paths, self.labels.tolist(), strict=True):
-            folder = name.rpartition("/")[0]
-            if folder and folder != names[label]:
-                raise DataError(
-                    f"{path}: {name} has the label {label}, and that is {names[label]} in the class list"
+                    f"{path}: {image} has the label {number}, "
+                    f"and that is {class_folders[number]} in the class list"
                 )
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def key(self, index: int) -> str:
+        """The path as the list has it, without a leading slash."""
         return self.paths[index]
 
-    def image(self, index: int) -> Image.Image:
-        return read(self.root / self.paths[index])
+    def open(self, index: int) -> LazyImage:
+        """Open the file."""
+        return LazyImage(self.root / self.paths[index])
+
+    def fingerprint(self, index: int) -> bytes:
+        """The size of the file; -1 where it is absent."""
+        return str(self._file_size(self.paths[index])).encode()
 
     def manifest(self) -> str:
-        return "\n".join(f"{path} {self._size(path)}" for path in self.paths)
+        """Paths and sizes."""
+        return "\n".join(f"{path} {self._file_size(path)}" for path in self.paths)
 
-    def _size(self, path: str) -> int:
+    def _file_size(self, path: str) -> int:
         try:
             return (self.root / path).stat().st_size
         except OSError:
-            return -1  # told, or skipped, when it is read
+            return -1  # reading it raises, or skips it
 
 
 @SOURCES.register("places365")
 class Places365(_Places):
-    """The standard training list goes before the challenge's, images of 256 pixels before large ones."""
+    """The standard training list goes before the challenge's, images of 256 pixels before large."""
 
     lists = {
         "train": (
-            (
+            ImageList(
                 "places365_train_standard.txt",
                 ("data_256_standard", "data_256", "data_large_standard", "data_large"),
             ),
-            (
+            ImageList(
                 "places365_train_challenge.txt",
                 ("data_256_challenge", "data_256", "data_large_challenge", "data_large"),
             ),
         ),
-        "test": (("places365_val.txt", ("val_256", "val_large")),),
+        "test": (ImageList("places365_val.txt", ("val_256", "val_large")),),
     }
-    categories = ("categories_places365.txt",)
+    class_lists = ("categories_places365.txt",)
 
 
 _IMAGES205 = ("data/vision/torralba/deeplearning/images256", "images256", ".")
@@ -171,23 +231,24 @@ _IMAGES205 = ("data/vision/torralba/deeplearning/images256", "images256", ".")
 
 @SOURCES.register("places205")
 class Places205(_Places):
-    """Without ``categoryIndex_places205.csv`` the classes are the folders that the training list names."""
+    """Without ``categoryIndex_places205.csv`` the training list's folders are the classes."""
 
     lists = {
-        split: tuple(
-            (f"{folder}{name}_places205.csv", _IMAGES205)
-            for folder in ("trainvalsplit_places205/", "")
-        )
-        for split, name in (("train", "train"), ("test", "val"))
+        "train": (
+            ImageList("trainvalsplit_places205/train_places205.csv", _IMAGES205),
+            ImageList("train_places205.csv", _IMAGES205),
+        ),
+        "test": (
+            ImageList("trainvalsplit_places205/val_places205.csv", _IMAGES205),
+            ImageList("val_places205.csv", _IMAGES205),
+        ),
     }
-    categories = (
+    class_lists = (
         "categoryIndex_places205.csv",
         "trainvalsplit_places205/categoryIndex_places205.csv",
     )
 
-    def _names_without(self, root: Path) -> list[str]:
-        path, _ = self._list(root, "train")
-        names, numbers = _pairs(path)
-        return self._numbered(
-            path, zip((name.rpartition("/")[0] for name in names), numbers.tolist(), strict=True)
-        )
+    def _class_folders_without_list(self) -> list[str]:
+        path = Path(self.data) / self._list_of("train").file
+        images, numbers = _read_list(path)
+        return _by_number(path, map(_folder_of, images), numbers)

@@ -1,9 +1,8 @@
-"""Some images of a source, as a source: validation splits, and training sets of a smaller size."""
+"""Some images of a source, as a source: validation splits, and smaller training sets."""
 
 import hashlib
 
 import numpy as np
-from PIL import Image
 
 from zoo.data.images import LazyImage
 from zoo.data.source import Source
@@ -11,53 +10,63 @@ from zoo.errors import SettingsError
 
 
 class Subset(Source):
-    """The images ``index`` of another source, in that order, with its labels and classes."""
+    """Some images of another source, in a given order, with its labels and classes.
 
-    def __init__(self, whole: Source, index: np.ndarray) -> None:
+    Attributes:
+        whole: the other source.
+        indices: of the images in it, int64.
+    """
+
+    def __init__(self, whole: Source, indices: np.ndarray) -> None:
         """
         Args:
             whole: the source.
-            index: int64, each image at most once.
+            indices: int64, each image at most once.
 
         Raises:
-            SettingsError: if the index is empty, repeats an image or leaves the source.
+            SettingsError: if there are no indices, or one repeats an image or leaves the source.
         """
-        index = np.asarray(index, np.int64)
-        if (
-            not len(index)
-            or len(np.unique(index)) < len(index)
-            or index.min() < 0
-            or index.max() >= len(whole)
-        ):
+        indices = np.asarray(indices, np.int64)
+        repeats = len(np.unique(indices)) < len(indices)
+        if not len(indices) or repeats or indices.min() < 0 or indices.max() >= len(whole):
             raise SettingsError(
-                f"a subset of {whole.data} needs distinct indices below {len(whole)}, and at least one"
+                f"a subset of {whole.data} needs distinct indices below {len(whole)}, "
+                "and at least one"
             )
         super().__init__(whole.data, whole.split)
-        self.whole, self.index, self.skip_bad = whole, index, whole.skip_bad
-        self.labels = None if whole.labels is None else whole.labels[index]
+        self.whole = whole
+        self.indices = indices
+        self.skip_bad = whole.skip_bad
+        self.labels = None if whole.labels is None else whole.labels[indices]
         self.classes = whole.classes
 
+    @classmethod
+    def accepts(cls, data: str) -> bool:
+        """Say no: a subset is made from a source and not from what the user types."""
+        return False
+
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.indices)
 
     def key(self, index: int) -> str:
-        return self.whole.key(int(self.index[index]))
-
-    def image(self, index: int) -> Image.Image:
-        return self.whole.image(int(self.index[index]))
+        """The image's key in the whole."""
+        return self.whole.key(int(self.indices[index]))
 
     def open(self, index: int) -> LazyImage:
-        return self.whole.open(int(self.index[index]))
+        """Open the image of the whole."""
+        return self.whole.open(int(self.indices[index]))
 
-    def stamp(self, index: int) -> bytes:
-        return self.whole.stamp(int(self.index[index]))
+    def fingerprint(self, index: int) -> bytes:
+        """The image's fingerprint in the whole."""
+        return self.whole.fingerprint(int(self.indices[index]))
 
     def manifest(self) -> str:
-        return f"{self.whole.digest}\n{hashlib.sha256(self.index.tobytes()).hexdigest()}"
+        """The digest of the whole and that of the indices."""
+        return f"{self.whole.digest}\n{hashlib.sha256(self.indices.tobytes()).hexdigest()}"
 
-    def array(self) -> np.ndarray | None:
-        if not self._decoded:
-            every = self.whole.array()
-            self._decoded = (None if every is None else every[self.index],)
-            self.bad = {i for i, at in enumerate(self.index.tolist()) if at in self.whole.bad}
-        return self._decoded[0]
+    def _decode(self) -> np.ndarray | None:
+        whole = self.whole.array()
+        for position, index in enumerate(self.indices.tolist()):
+            if index in self.whole.bad:
+                self.bad.add(position)
+        return None if whole is None else whole[self.indices]
