@@ -13,7 +13,7 @@ from dataclasses import replace
 from torch import nn
 from training import Record, Scores, parser, splits, spread, train
 
-from pretrain import PRESETS, Settings, override
+from pretrain import PRESETS, PretrainConfig, override
 from zoo.models import BACKBONES
 from zoo.models.resnet import ResNet10
 
@@ -21,15 +21,15 @@ BASE: dict[str, str] = {}
 ROWS: dict[str, dict[str, str]] = {
     "paper": {},
     "base": {},
-    "exact": {"objective.name": "exact"},
-    "nce 4096": {"objective.name": "nce", "objective.z": "ema"},
-    "τ 0.05": {"objective.temperature": "0.05"},
-    "τ 0.1": {"objective.temperature": "0.1"},
-    "τ 0.15": {"objective.temperature": "0.15"},
+    "exact": {"loss.name": "exact"},
+    "nce 4096": {"loss.name": "nce", "loss.z": "ema"},
+    "τ 0.05": {"loss.temperature": "0.05"},
+    "τ 0.1": {"loss.temperature": "0.1"},
+    "τ 0.15": {"loss.temperature": "0.15"},
     "bank momentum 0": {"bank_momentum": "0"},
     "bank momentum 0.75": {"bank_momentum": "0.75"},
-    "proximal 1": {"objective.proximal": "1"},
-    "proximal 10": {"objective.proximal": "10"},
+    "proximal 1": {"loss.proximal": "1"},
+    "proximal 10": {"loss.proximal": "10"},
     "bank from noise": {"bank_init": "random"},
     "scale 0.2": {"augment.scale": "0.2,1"},
     "scale 0.4": {"augment.scale": "0.4,1"},
@@ -50,8 +50,8 @@ ROWS: dict[str, dict[str, str]] = {
     "step schedule": {"schedule": "step"},
     "lr 0.05": {"lr": "0.05"},
     "lr 0.2": {"lr": "0.2"},
-    "batch 64": {"batch": "64", "lr": "0.05"},
-    "batch 256": {"batch": "256", "lr": "0.2"},
+    "batch 64": {"batch_size": "64", "lr": "0.05"},
+    "batch 256": {"batch_size": "256", "lr": "0.2"},
     "weight decay 1e-4": {"weight_decay": "1e-4"},
     "weight decay 1e-3": {"weight_decay": "1e-3"},
     "MLP projection": {"backbone": "resnet10-mlp"},
@@ -70,13 +70,13 @@ class WithMlp(ResNet10):
         self.fc = nn.Sequential(nn.Linear(wide, wide), nn.ReLU(), nn.Linear(wide, dim))  # type: ignore[assignment]
 
 
-def settings(name: str, epochs: int, seed: int) -> Settings:
+def settings(name: str, epochs: int, seed: int) -> PretrainConfig:
     drops = (round(0.6 * epochs), round(0.8 * epochs))
     if name == "paper":
         start = replace(PRESETS["paper-cifar10"], backbone="resnet10", stem=None)
     else:
         start = override(PRESETS["cifar10-cpu"], BASE | ROWS[name])
-    return replace(start, epochs=epochs, drops=drops, seed=seed, knn_every=0)
+    return replace(start, epochs=epochs, lr_milestones=drops, seed=seed, eval_every=0)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from timing import Cases, interleaved, machine, ratio, report
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from npid.malloc import keep_freed
-from pretrain import PRESETS, Settings
+from pretrain import PRESETS, PretrainConfig
 from pretrain.train_state import Autocast, State
 from pretrain.trainer import _step, resolve_amp
 from zoo.data.augment import Augmenter
@@ -54,7 +54,7 @@ class Piece(Sampler):
         return iter(self.rows)
 
 
-def view(how: Settings) -> SimCLRViewTransform:
+def view(how: PretrainConfig) -> SimCLRViewTransform:
     a = how.augment
     return SimCLRViewTransform(
         input_size=a.size,
@@ -97,13 +97,13 @@ def main() -> None:
     mine, theirs, usual, plain = state(), state(), state(), state()
     usual.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     rows = len(source) if how.loss.name == "exact" else how.loss.negatives
-    criterion = NTXentLoss(temperature=how.loss.temperature, memory_bank_size=(rows, how.dim))
+    criterion = NTXentLoss(temperature=how.loss.temperature, memory_bank_size=(rows, how.embed_dim))
     piece = Piece()
     dataset = LightlyDataset.from_torch_dataset(Pictures(source, view(how)))
     loader = DataLoader(
         dataset, batch_sampler=piece, num_workers=os.cpu_count() or 1, persistent_workers=True
     )
-    every = epoch_order(how.seed, 0, len(source), how.batch)
+    every = epoch_order(how.seed, 0, len(source), how.batch_size)
     pieces = iter(
         every[torch.arange(3 * asked.steps * (asked.rounds + 1)) % len(every)].split(asked.steps)
     )
@@ -143,7 +143,7 @@ def main() -> None:
     }
     times = interleaved(cases, asked.rounds)
     print(machine("torchvision", "lightly"))
-    title = f"{asked.preset}: {how.backbone}, batch {how.batch}, {how.amp}; ms a step"
+    title = f"{asked.preset}: {how.backbone}, batch {how.batch_size}, {how.amp}; ms a step"
     report(
         title,
         {name: [s / asked.steps for s in seconds] for name, seconds in times.items()},

@@ -39,7 +39,7 @@ def steps_of(source: Source, preset: str, device: torch.device, per_round: int, 
         return torch.autocast(device.type, torch.bfloat16, enabled=how.amp == "bfloat16")
 
     state = State.create(how, batches, len(source), autocast, fresh=True)
-    every = epoch_order(how.seed, 0, len(source), how.batch)
+    every = epoch_order(how.seed, 0, len(source), how.batch_size)
     rows = every[torch.arange(per_round * (rounds + 1)) % len(every)].split(per_round)
     fixed, _ = next(batches.augmented(0, rows[0][:1]))
 
@@ -83,9 +83,11 @@ def overhead(
     pairs = [(timed(lambda some=some: all_full(some)), timed(all_bare)) for some in rows[1:]]
     whole, plain = (statistics.median(times) for times in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
-    print(f"{preset}, batch {how.batch}, {device}, {how.amp}, {torch.get_num_threads()} threads")
     print(
-        f"full step {1e3 * whole:.1f} ms ({how.batch / whole:,.0f} images/s); bare {1e3 * plain:.1f} ms",
+        f"{preset}, batch {how.batch_size}, {device}, {how.amp}, {torch.get_num_threads()} threads"
+    )
+    print(
+        f"full step {1e3 * whole:.1f} ms ({how.batch_size / whole:,.0f} images/s); bare {1e3 * plain:.1f} ms",
         end="; ",
     )
     print(f"median ratio of {len(pairs)} rounds {ratio:.3f}")

@@ -23,7 +23,9 @@ backbone's | sent per device: gradients | exact | 4096 shared negatives | 4096 p
 
 def row(images: int, devices: int, backbone: plan.Backbone) -> str:
     """One line of the table, as Markdown."""
-    how = replace(PRESETS["paper-imagenet"], bank_dtype="bfloat16", batch=max(256, 32 * devices))
+    how = replace(
+        PRESETS["paper-imagenet"], bank_dtype="bfloat16", batch_size=max(256, 32 * devices)
+    )
 
     def of(loss: LossConfig) -> plan.Case:
         settings = replace(how, loss=loss)

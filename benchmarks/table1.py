@@ -15,29 +15,30 @@ from typing import Any
 
 from training import Record, Scores, parser, splits, spread, train
 
-from pretrain import PRESETS, Settings, override
+from pretrain import PRESETS, PretrainConfig, override
 from zoo.data.sources import Source, open_source
 
 TABLE: dict[str, tuple[dict[str, str], str]] = {  # settings; the paper's linear SVM / kNN
     "parametric softmax": (
-        {"objective.name": "parametric", "objective.temperature": "1"},
+        {"loss.name": "parametric", "loss.temperature": "1"},
         "60.3 / 63.0",
     ),
-    "non-parametric softmax": ({"objective.name": "exact"}, "75.4 / 80.8"),
-    "NCE, m = 1": ({"objective.name": "nce", "objective.negatives": "1"}, "44.3 / 42.5"),
-    "NCE, m = 10": ({"objective.name": "nce", "objective.negatives": "10"}, "60.2 / 63.4"),
-    "NCE, m = 512": ({"objective.name": "nce", "objective.negatives": "512"}, "64.3 / 78.4"),
-    "NCE, m = 4096": ({"objective.name": "nce", "objective.negatives": "4096"}, "70.2 / 80.4"),
+    "non-parametric softmax": ({"loss.name": "exact"}, "75.4 / 80.8"),
+    "NCE, m = 1": ({"loss.name": "nce", "loss.negatives": "1"}, "44.3 / 42.5"),
+    "NCE, m = 10": ({"loss.name": "nce", "loss.negatives": "10"}, "60.2 / 63.4"),
+    "NCE, m = 512": ({"loss.name": "nce", "loss.negatives": "512"}, "64.3 / 78.4"),
+    "NCE, m = 4096": ({"loss.name": "nce", "loss.negatives": "4096"}, "70.2 / 80.4"),
 }
 DIMS, SHARES = (32, 64, 128, 256), (0.1, 0.3, 0.5, 1.0)
 
 
-def settings(asked: Any, seed: int, changes: dict[str, str]) -> Settings:
+def settings(asked: Any, seed: int, changes: dict[str, str]) -> PretrainConfig:
     start = PRESETS["paper-cifar10" if asked.full else "cifar10-cpu"]
     drops = (round(0.6 * asked.epochs), round(0.8 * asked.epochs))
-    changes = {"objective.shared": "false"} | changes
+    if "loss.negatives" in changes:
+        changes = {"loss.shared": "false"} | changes
     return override(
-        replace(start, epochs=asked.epochs, drops=drops, seed=seed, knn_every=0),
+        replace(start, epochs=asked.epochs, lr_milestones=drops, seed=seed, eval_every=0),
         changes,
     )
 
@@ -60,8 +61,10 @@ def main() -> None:
 
     def one(seed: int, changes: dict[str, str], images: Source, epochs: int) -> dict[str, float]:
         how = settings(asked, seed, changes)
-        drops = tuple(round(drop * epochs / how.epochs) for drop in how.drops)
-        model, seconds = train(images, replace(how, epochs=epochs, drops=drops), asked.device)
+        drops = tuple(round(drop * epochs / how.epochs) for drop in how.lr_milestones)
+        model, seconds = train(
+            images, replace(how, epochs=epochs, lr_milestones=drops), asked.device
+        )
         scores = Scores.of(model, images, scored, asked.device)
         return {"svm": scores.svm(), "knn": scores.knn(), "seconds": seconds}
 
@@ -69,14 +72,14 @@ def main() -> None:
         name: (changes, source, asked.epochs) for name, (changes, _) in TABLE.items()
     }
     runs |= {
-        f"dim {dim}": ({"objective.name": "exact", "dim": str(dim)}, source, asked.epochs)
+        f"dim {dim}": ({"loss.name": "exact", "embed_dim": str(dim)}, source, asked.epochs)
         for dim in DIMS
         if dim != 128
     }
     for share in SHARES[:-1]:  # equally many steps: fewer images are seen more often
         part, _ = splits(asked.data, round(share * asked.images))
         runs[f"{share:.0%} of the images"] = (
-            {"objective.name": "exact"},
+            {"loss.name": "exact"},
             part,
             round(asked.epochs / share),
         )

@@ -14,7 +14,7 @@ from timing import machine
 
 from downstream.features.extract import embeddings
 from downstream.knn import knn
-from pretrain import Settings, pretrain
+from pretrain import PretrainConfig, pretrain
 from pretrain.export import load_run
 from zoo import Backbone
 from zoo.data.sources import Source, Subset, open_source
@@ -32,7 +32,7 @@ def splits(data: str, images: int | None) -> tuple[Subset, Subset]:
     )
 
 
-def train(source: Source, settings: Settings, device: str) -> tuple[Backbone, float]:
+def train(source: Source, settings: PretrainConfig, device: str) -> tuple[Backbone, float]:
     """A backbone trained with the settings, and the seconds of its steps."""
     with tempfile.TemporaryDirectory() as folder:
         run = pretrain(source, Path(folder) / "run", settings, device=device)

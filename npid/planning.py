@@ -3,7 +3,7 @@
 import math
 
 from npid.console import out, table
-from pretrain import Settings
+from pretrain import PretrainConfig
 from pretrain import cost as plan
 from zoo import SettingsError
 from zoo.data.sources import open_source
@@ -28,7 +28,7 @@ def size(amount: float, unit: str = "B") -> str:
     return f"{amount / 1000**step:.3g} {('', 'k', 'M', 'G', 'T', 'P')[step]}{unit}"
 
 
-def show_plan(how: Settings, images: int, devices: int, device: str) -> None:
+def show_plan(how: PretrainConfig, images: int, devices: int, device: str) -> None:
     """Print the plan of a run with these settings.
 
     Raises:

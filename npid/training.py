@@ -6,7 +6,7 @@ from typing import Any
 
 from npid.console import log, progress_bar
 from npid.monitor import knn_monitor
-from pretrain import Settings, pretrain
+from pretrain import PretrainConfig, pretrain
 from pretrain.checkpoint import CHECKPOINT, read_progress
 from pretrain.communicator import open_communicator
 from pretrain.config import from_dict
@@ -16,7 +16,7 @@ from zoo.data.sources import open_source
 def train(
     data: str,
     out: Path,
-    settings: Settings,
+    settings: PretrainConfig,
     *,
     resume: bool = False,
     device: str = "cpu",

@@ -1,9 +1,11 @@
-"""Every setting of a pretraining run, and the named presets."""
+"""Every setting of a pretraining run, and how settings are stored, renamed and changed."""
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pretrain.losses import (
@@ -13,42 +15,62 @@ from pretrain.losses import (
     current_name,
     loss_config_from_dict,
     loss_config_to_dict,
-    setting_names,
 )
 from pretrain.memory_bank.local import DTYPES
 from zoo import SettingsError
 from zoo.data.augment import Augmentation
 from zoo.models import IMAGENET_MEAN, IMAGENET_STD
 
+# The names that 0.1 gave to settings; checkpoints, config.json and --set still hold them.
+OLD_NAMES = {
+    "objective": "loss",
+    "dim": "embed_dim",
+    "batch": "batch_size",
+    "drops": "lr_milestones",
+    "knn_every": "eval_every",
+}
+_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class PretrainConfig:
     """A whole run. The defaults are those of the ``paper-imagenet`` preset.
 
     Attributes:
-        init: a model to start from, of this backbone, stem, dim and input; random weights if None.
-        backbone, stem, dim: arguments of ``zoo.create``; ``stem`` None is the backbone's own.
-        mean, std: per-channel statistics on the 0–1 scale.
-        loss: what is minimised, with its settings.
+        init: A model to start from, of this backbone, stem, embed_dim and input; random weights if
+            None.
+        backbone: The name of an architecture, as ``zoo.create`` takes it.
+        stem: The backbone's first layers; None for its own.
+        embed_dim: Numbers in an embedding.
+        mean: Per-channel mean on the 0–1 scale.
+        std: Per-channel standard deviation on the 0–1 scale.
+        loss: What is minimised, with its settings.
         bank_dtype: ``float32``, ``bfloat16`` or ``int8``.
-        bank_init: ``features`` of the untrained backbone (learns faster), or ``random`` rows (paper).
-        bank_momentum: share of the old row that stays at an update.
-        epochs, batch: passes over the images, images per step.
-        lr: peak learning rate, of this batch size.
-        momentum, nesterov, weight_decay: of SGD; norms and biases are not decayed unless ``decay_all``.
-        schedule: ``step`` (×0.1 at each of ``drops``, in epochs) or ``cosine`` (to zero).
-        warmup: epochs of linear warm-up.
-        sync_bn: whether BatchNorm takes its statistics over all processes' images (many GPUs only) or each its own.
+        bank_init: ``features`` of the untrained backbone (learns faster), or ``random`` rows
+            (paper).
+        bank_momentum: Share of the old row that stays at an update.
+        epochs: Passes over the images.
+        batch_size: Images per step, over all processes.
+        lr: Peak learning rate, of this batch size.
+        momentum: Of SGD.
+        nesterov: Whether SGD's momentum is Nesterov's.
+        weight_decay: Of the weights.
+        decay_all: Whether norms and biases are decayed too.
+        schedule: ``step`` (×0.1 at each of ``lr_milestones``) or ``cosine`` (to zero).
+        lr_milestones: Epochs at which the ``step`` schedule lowers the learning rate.
+        warmup: Epochs of linear warm-up.
+        sync_bn: Whether BatchNorm takes its statistics over all processes' images (many GPUs only)
+            or each its own.
         amp: ``auto`` (bf16 where the hardware has it), ``bfloat16`` or ``float32``.
-        seed: of everything.
-        knn_every: epochs between kNN scores; 0 for never.
-        augment: what is done to the images.
+        seed: Of everything.
+        eval_every: Epochs between kNN scores; 0 for never.
+        augment: What is done to the images.
     """
 
     init: str | None = None
     backbone: str = "resnet50"
     stem: str | None = None
-    dim: int = 128
+    embed_dim: int = 128
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     loss: LossConfig = field(default_factory=LOSSES["exact"].Config)
@@ -56,177 +78,294 @@ class Settings:
     bank_init: str = "random"
     bank_momentum: float = 0.5
     epochs: int = 200
-    batch: int = 256
+    batch_size: int = 256
     lr: float = 0.03
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
     decay_all: bool = False
     schedule: str = "step"
-    drops: tuple[int, ...] = (120, 160)
+    lr_milestones: tuple[int, ...] = (120, 160)
     warmup: float = 0.0
     sync_bn: bool = False
     amp: str = "auto"
     seed: int = 0
-    knn_every: int = 5
+    eval_every: int = 5
     augment: Augmentation = field(default_factory=Augmentation)
 
     def check(self) -> None:
-        """
+        """Check that every value is within its range.
+
         Raises:
-            SettingsError: listing every value that is out of range.
+            SettingsError: Listing every value that is not.
         """
-        a, least = self.augment, {"epochs": 1, "batch": 2, "dim": 1}
-        faults = {
-            f"{n} must be at least {k}, got {getattr(self, n)}": getattr(self, n) < k
-            for n, k in least.items()
-        }
-        faults |= {
-            f"lr must be positive, got {self.lr}": self.lr <= 0,
-            f"momentum must lie in [0, 1), got {self.momentum}": not 0 <= self.momentum < 1,
-            "nesterov needs momentum": self.nesterov and not self.momentum,
-            f"weight_decay must not be negative, got {self.weight_decay}": self.weight_decay < 0,
-            f"bank_momentum must lie in [0, 1), got {self.bank_momentum}": not 0
-            <= self.bank_momentum
-            < 1,
-            f"bank_dtype must be one of {', '.join(DTYPES)}, got {self.bank_dtype!r}": self.bank_dtype
-            not in DTYPES,
-            f"bank_init must be features or random, got {self.bank_init!r}": self.bank_init
-            not in ("features", "random"),
-            f"schedule must be step or cosine, got {self.schedule!r}": self.schedule
-            not in ("step", "cosine"),
-            f"amp must be auto, bfloat16 or float32, got {self.amp!r}": self.amp
-            not in ("auto", "bfloat16", "float32"),
-            f"knn_every must not be negative, got {self.knn_every}": self.knn_every < 0,
-            f"augment.size must be at least 8, got {a.size}": a.size < 8,
-            f"augment.scale must be an increasing pair within (0, 1], got {a.scale}": not 0
-            < a.scale[0]
-            <= a.scale[1],
-            f"augment.ratio must be an increasing pair of positive numbers, got {a.ratio}": not 0
-            < a.ratio[0]
-            <= a.ratio[1],
-        }
-        found = [message for message, wrong in faults.items() if wrong]
-        found += self.loss.faults(2)
-        if found:
-            raise SettingsError("; ".join(found))
+        faults: list[str] = []
+
+        def require(holds: bool, message: str) -> None:
+            if not holds:
+                faults.append(message)
+
+        require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
+        require(self.batch_size >= 2, f"batch_size must be at least 2, got {self.batch_size}")
+        require(self.embed_dim >= 1, f"embed_dim must be at least 1, got {self.embed_dim}")
+        require(self.lr > 0, f"lr must be positive, got {self.lr}")
+        require(0 <= self.momentum < 1, f"momentum must lie in [0, 1), got {self.momentum}")
+        require(self.momentum > 0 or not self.nesterov, "nesterov needs momentum")
+        require(
+            self.weight_decay >= 0, f"weight_decay must not be negative, got {self.weight_decay}"
+        )
+        require(
+            0 <= self.bank_momentum < 1,
+            f"bank_momentum must lie in [0, 1), got {self.bank_momentum}",
+        )
+        require(
+            self.bank_dtype in DTYPES,
+            f"bank_dtype must be one of {', '.join(DTYPES)}, got {self.bank_dtype!r}",
+        )
+        require(
+            self.bank_init in ("features", "random"),
+            f"bank_init must be features or random, got {self.bank_init!r}",
+        )
+        require(
+            self.schedule in ("step", "cosine"),
+            f"schedule must be step or cosine, got {self.schedule!r}",
+        )
+        require(
+            self.amp in ("auto", "bfloat16", "float32"),
+            f"amp must be auto, bfloat16 or float32, got {self.amp!r}",
+        )
+        require(self.eval_every >= 0, f"eval_every must not be negative, got {self.eval_every}")
+        faults += _augment_faults(self.augment)
+        faults += self.loss.faults(2)
+        if faults:
+            raise SettingsError("; ".join(faults))
 
 
-def to_dict(settings: Any) -> dict[str, Any]:
-    """Plain values, as JSON gives them back."""
-    values = asdict(settings)
-    if isinstance(settings, Settings):
-        values["loss"] = loss_config_to_dict(settings.loss)
-    return json.loads(json.dumps(values))
+def _augment_faults(augment: Augmentation) -> list[str]:
+    faults = []
+    if augment.size < 8:
+        faults.append(f"augment.size must be at least 8, got {augment.size}")
+    if not 0 < augment.scale[0] <= augment.scale[1]:
+        faults.append(
+            f"augment.scale must be an increasing pair within (0, 1], got {augment.scale}"
+        )
+    if not 0 < augment.ratio[0] <= augment.ratio[1]:
+        faults.append(
+            f"augment.ratio must be an increasing pair of positive numbers, got {augment.ratio}"
+        )
+    return faults
 
 
-def from_dict(values: dict[str, Any], kind: type = Settings) -> Any:
-    """Settings from :func:`to_dict`'s values.
+def to_dict(config: PretrainConfig) -> dict[str, Any]:
+    """Turn a config into plain values, as JSON gives them back."""
+    values = asdict(config)
+    values["loss"] = loss_config_to_dict(config.loss)
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def from_dict(values: Mapping[str, Any]) -> PretrainConfig:
+    """Make a config of what :func:`to_dict` gave, in this version or an older one.
 
     Raises:
-        SettingsError: for a setting that this version does not know.
+        SettingsError: For a setting that this version does not know.
     """
-    if kind is Settings and "objective" in values:  # as versions until 0.1 called the loss
-        values = {("loss" if key == "objective" else key): value for key, value in values.items()}
-    known = {f.name: f for f in dataclasses.fields(kind)}
-    if strange := sorted(set(values) - set(known)):
-        raise SettingsError(f"settings of another version: {', '.join(strange)} are unknown here")
-
-    def back(name: str, value: Any) -> Any:
-        if name == "loss":
-            return loss_config_from_dict(value)
-        if name == "augment":
-            return from_dict(value, Augmentation)
-        return tuple(value) if isinstance(value, list) else value
-
-    return kind(**{name: back(name, value) for name, value in values.items()})
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested values under the dotted names that :func:`override` takes."""
+    current: dict[str, Any] = {}
     for key, value in values.items():
-        yield from (
-            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
-        )
-
-
-def _parse(key: str, text: str, old: Any) -> Any:
-    """Text as a value of the same type as the old one."""
-    wanted = "text" if isinstance(old, str) or old is None else type(old).__name__
-    try:
-        if isinstance(old, bool):
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[
-                text.lower()
-            ]
-        if isinstance(old, tuple):
-            kind: type = int if key == "drops" else float
-            value = tuple(
-                kind(part) for part in text.strip("()[] ").replace(" ", "").split(",") if part
-            )
-            if key != "drops" and len(value) != len(old):
-                wanted = f"{len(old)} numbers, comma between them"
-                raise ValueError
-            return value
-        if isinstance(old, int | float):
-            return type(old)(text)
-        return None if text.lower() == "none" else text
-    except (ValueError, KeyError):
-        raise SettingsError(f"{key} must be {wanted}, got {text!r}") from None
-
-
-def _current_keys(settings: Settings, changes: dict[str, str]) -> dict[str, str]:
-    """The changes under today's names, the loss's name first: it decides which other keys there are.
-
-    Those of an old ``objective.`` that the loss does not use are dropped.
-    """
-    names = ("loss.name", "objective.name")
-    current = {}
-    loss = settings.loss
-    for name in names:
-        if name in changes:
-            current["loss.name"] = changes[name]
-            loss = change_loss(settings.loss, changes[name])
-    for key, text in changes.items():
-        if key in names:
-            continue
-        part, dot, name = key.partition(".")
-        if part == "objective" and dot:
-            now = current_name(loss, name)
-            if now is not None:
-                current[f"loss.{now}"] = text
+        current[OLD_NAMES.get(key, key)] = value
+    _check_names(current, PretrainConfig)
+    arguments: dict[str, Any] = {}
+    for key, value in current.items():
+        if key == "loss":
+            arguments[key] = loss_config_from_dict(value)
+        elif key == "augment":
+            _check_names(value, Augmentation)
+            arguments[key] = Augmentation(**_with_tuples(value))
         else:
-            current[key] = text
-    return current
+            arguments[key] = value
+    return PretrainConfig(**_with_tuples(arguments))
 
 
-def _all_keys(settings: Settings) -> list[str]:
-    nested = ("loss", "augment")
-    keys = [f.name for f in dataclasses.fields(Settings) if f.name not in nested]
-    keys += [f"loss.{name}" for name in setting_names(settings.loss)]
-    keys += [f"augment.{f.name}" for f in dataclasses.fields(Augmentation)]
-    return keys
+def _check_names(values: Mapping[str, Any], config_type: type) -> None:
+    known = {each.name for each in dataclasses.fields(config_type)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise SettingsError(f"settings of another version: {', '.join(unknown)} are unknown here")
 
 
-def override(settings: Settings, changes: dict[str, str]) -> Settings:
-    """Settings with some values changed.
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy the values with the lists that JSON made of tuples as tuples again."""
+    copied: dict[str, Any] = {}
+    for key, value in values.items():
+        copied[key] = tuple(value) if isinstance(value, list) else value
+    return copied
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk nested values under dotted names.
+
+    Yields:
+        Pairs of a name, as :func:`override` takes it, and a value.
+    """
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def setting_types(config: PretrainConfig) -> dict[str, Any]:
+    """Find the declared type of each setting that the config has.
+
+    Returns:
+        Annotations by dotted name; those of ``loss.`` are the chosen loss's.
+    """
+    found: dict[str, Any] = {}
+    nested: dict[str, LossConfig | Augmentation] = {"loss": config.loss, "augment": config.augment}
+    own_types = typing.get_type_hints(PretrainConfig)
+    for each in dataclasses.fields(config):
+        if each.name not in nested:
+            found[each.name] = own_types[each.name]
+    found["loss.name"] = str
+    for part_name, part in nested.items():
+        types_of_part = typing.get_type_hints(type(part))
+        for each in dataclasses.fields(part):
+            found[f"{part_name}.{each.name}"] = types_of_part[each.name]
+    return found
+
+
+def parse_value(annotation: Any, text: str) -> Any:
+    """Read text as a value of a declared type.
 
     Args:
-        settings: where to start.
-        changes: {"lr": "0.1", "augment.hue": "0.1", "loss.name": "nce"}. A new loss keeps the settings that the old
-            one has too.
+        annotation: ``str``, ``int``, ``float``, ``bool``, a tuple of them, or one of these or None.
+        text: As a command line gives it: ``true``, ``0.1``, ``(0.3, 1)``, ``none``.
 
     Raises:
-        SettingsError: for an unknown name, listing those there are, or a value that is none.
+        ValueError: Saying in its message what the text should be.
+
+    Example:
+        >>> parse_value(tuple[float, float], "0.3,1")
+        (0.3, 1.0)
+        >>> parse_value(str | None, "none") is None
+        True
     """
-    for key, text in _current_keys(settings, changes).items():
-        if key == "loss.name":
-            settings = dataclasses.replace(settings, loss=change_loss(settings.loss, text))
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        if text.lower() == "none":
+            return None
+        [annotation] = [each for each in typing.get_args(annotation) if each is not type(None)]
+    if typing.get_origin(annotation) is tuple:
+        return _parse_tuple(typing.get_args(annotation), text)
+    if annotation is bool:
+        if text.lower() not in _TRUTH:
+            raise ValueError("bool")
+        return _TRUTH[text.lower()]
+    if annotation is str:
+        return text
+    try:
+        return annotation(text)
+    except ValueError:
+        raise ValueError(annotation.__name__) from None
+
+
+def _parse_tuple(element_types: tuple[Any, ...], text: str) -> tuple[Any, ...]:
+    parts = [part for part in text.strip("()[] ").replace(" ", "").split(",") if part]
+    any_length = element_types[-1] is Ellipsis
+    expected = f"{len(element_types)} numbers, comma between them"
+    if any_length:
+        expected = "tuple"
+    elif len(parts) != len(element_types):
+        raise ValueError(expected)
+    try:
+        return tuple(element_types[0](part) for part in parts)
+    except ValueError:
+        raise ValueError(expected) from None
+
+
+def override(config: PretrainConfig, changes: Mapping[str, str]) -> PretrainConfig:
+    """Change settings to values given as text, as the command line does.
+
+    Args:
+        config: Where to start.
+        changes: Texts by dotted name, in any order.
+
+    Raises:
+        SettingsError: For an unknown name, listing those there are, or a value that is none.
+
+    Example:
+        >>> config = override(PretrainConfig(), {"lr": "0.1", "loss.name": "nce"})
+        >>> config.lr, config.loss.name
+        (0.1, 'nce')
+    """
+    config, texts = _choose_loss(config, changes)
+    annotations = setting_types(config)
+    values: dict[str, Any] = {}
+    for key, text in texts.items():
+        _check_key(key, annotations)
+        try:
+            values[key] = parse_value(annotations[key], text)
+        except ValueError as error:
+            raise SettingsError(f"{key} must be {error}, got {text!r}") from None
+    return with_changes(config, values)
+
+
+def with_changes(config: PretrainConfig, changes: Mapping[str, Any]) -> PretrainConfig:
+    """Change settings under their dotted names.
+
+    Args:
+        config: Where to start.
+        changes: Values by dotted name, in any order. ``loss.name`` chooses another loss, which
+            keeps the settings that both have.
+
+    Raises:
+        SettingsError: For an unknown name, listing those there are.
+
+    Example:
+        >>> config = with_changes(PretrainConfig(), {"lr": 0.1, "augment.size": 32})
+        >>> config.lr, config.augment.size
+        (0.1, 32)
+    """
+    config, values = _choose_loss(config, changes)
+    known = setting_types(config)
+    for key, value in values.items():
+        _check_key(key, known)
+        part_name, dot, name = key.rpartition(".")
+        if dot:
+            part = replace(getattr(config, part_name), **{name: value})
+            config = replace(config, **{part_name: part})
+        else:
+            config = replace(config, **{name: value})
+    return config
+
+
+def _check_key(key: str, known: Mapping[str, Any]) -> None:
+    if key not in known:
+        raise SettingsError(f"unknown setting {key!r}; there are: {', '.join(known)}")
+
+
+def _choose_loss(
+    config: PretrainConfig, changes: Mapping[str, Any]
+) -> tuple[PretrainConfig, dict[str, Any]]:
+    """Apply ``loss.name`` before all other changes: it decides which settings there are.
+
+    Returns:
+        The config with its loss, and the other changes under today's names. What 0.1 wrote under
+        ``objective.`` for every loss, and the chosen one does not use, is left out.
+    """
+    name = changes.get("loss.name", changes.get("objective.name"))
+    if name is not None:
+        config = replace(config, loss=change_loss(config.loss, name))
+    others: dict[str, Any] = {}
+    for key, value in changes.items():
+        part, dot, setting = key.partition(".")
+        if not dot:
+            others[OLD_NAMES.get(key, key)] = value
             continue
-        known = _all_keys(settings)
-        if key not in known:
-            raise SettingsError(f"unknown setting {key!r}; there are: {', '.join(known)}")
-        outer, dot, name = key.rpartition(".")
-        part = getattr(settings, outer) if dot else settings
-        changed: Any = dataclasses.replace(part, **{name: _parse(key, text, getattr(part, name))})
-        settings = dataclasses.replace(settings, **{outer: changed}) if dot else changed
-    return settings
+        if part == "objective":
+            current = current_name(config.loss, setting)
+            if current is None:
+                continue
+            key = f"loss.{current}"
+        if key != "loss.name":
+            others[key] = value
+    return config, others

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.attention import CHUNK, PIECE, bounded, fuses, heads_for
-from pretrain.config import Settings
+from pretrain.config import PretrainConfig
 from pretrain.losses import LossConfig
 from pretrain.losses.nce import NCEConfig
 from pretrain.losses.sampling import CHUNK as CHUNK_ROWS
@@ -90,7 +90,7 @@ class Message:
         return self.size * others * (2 if self.how == _REDUCED else 1) // devices
 
 
-def measure(how: Settings) -> Backbone:
+def measure(how: PretrainConfig) -> Backbone:
     """The cost of the settings' backbone, by a forward pass on torch's meta device: nothing is computed."""
     kept: dict[int, int] = {}
 
@@ -117,7 +117,7 @@ def measure(how: Settings) -> Backbone:
 
 
 def case(
-    how: Settings,
+    how: PretrainConfig,
     images: int,
     devices: int,
     *,
@@ -133,11 +133,11 @@ def case(
     Raises:
         SettingsError: if the batch cannot be dealt out to so many devices.
     """
-    batch = min(how.batch, images)
+    batch = min(how.batch_size, images)
     if batch % devices or batch < 2 * devices and devices > 1:
         raise SettingsError(
             f"--devices {devices}: {batch} images of a step are not dealt out evenly, at least 2 to each; "
-            f"--set batch=… to a multiple of {devices}"
+            f"--set batch_size=… to a multiple of {devices}"
         )
     if how.loss.name == "parametric":
         raise SettingsError(
@@ -147,7 +147,7 @@ def case(
         images=images,
         devices=devices,
         batch=batch,
-        dim=how.dim,
+        dim=how.embed_dim,
         bank_dtype=how.bank_dtype,
         loss=how.loss,
         backbone=backbone or measure(how),

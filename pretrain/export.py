@@ -32,7 +32,7 @@ def load_run(run: str | Path) -> tuple[Backbone, MemoryBank]:
         "settings": at.settings,
         "versions": at.versions,
     }
-    bank = MemoryBank.random(at.data["count"], how.dim, seed=0, kind=how.bank_dtype)
+    bank = MemoryBank.random(at.data["count"], how.embed_dim, seed=0, kind=how.bank_dtype)
     bank.load(checkpoint.read_tensors(run, "bank"))
     return model.eval(), bank
 

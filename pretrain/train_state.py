@@ -15,7 +15,7 @@ import zoo
 from pretrain import checkpoint
 from pretrain.checkpoint import CHECKPOINT
 from pretrain.communicator import SINGLE_PROCESS, Communicator
-from pretrain.config import Settings
+from pretrain.config import PretrainConfig
 from pretrain.losses import Loss, build
 from pretrain.memory_bank.local import MemoryBank
 from pretrain.memory_bank.sharded import ShardedBank, bounds
@@ -26,11 +26,11 @@ from zoo.models.model_dir import load_strictly
 Autocast = Callable[[], AbstractContextManager]
 
 
-def new_model(how: Settings) -> Backbone:
+def new_model(how: PretrainConfig) -> Backbone:
     """The backbone of the settings, with random weights."""
     size = how.augment.size
     spec = InputSpec(size=size, crop_pct=0.875 if size > 64 else 1.0, mean=how.mean, std=how.std)
-    return zoo.create(how.backbone, embed_dim=how.dim, stem=how.stem, input=spec)
+    return zoo.create(how.backbone, embed_dim=how.embed_dim, stem=how.stem, input=spec)
 
 
 def _start_from(model: Backbone, init: str) -> None:
@@ -71,7 +71,7 @@ class State:
     @classmethod
     def create(
         cls,
-        how: Settings,
+        how: PretrainConfig,
         batches: Batches,
         size: int,
         autocast: Autocast,
@@ -91,13 +91,18 @@ class State:
         if fresh and how.init is not None:
             _start_from(model, how.init)
         model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        objective = build(how.loss, size, how.dim).to(device)
+        objective = build(how.loss, size, how.embed_dim).to(device)
         first, end = bounds(size, communicator.size)[communicator.rank : communicator.rank + 2]
         own = MemoryBank.random(
-            size, how.dim, seed=how.seed, kind=how.bank_dtype, device=str(device), span=(first, end)
+            size,
+            how.embed_dim,
+            seed=how.seed,
+            kind=how.bank_dtype,
+            device=str(device),
+            span=(first, end),
         )
         if fresh and how.bank_init == "features":
-            _fill(own, model, batches, how.batch, autocast, slice(first, end))
+            _fill(own, model, batches, how.batch_size, autocast, slice(first, end))
         bank = own if communicator.size == 1 else ShardedBank(own, size, communicator)
         if how.sync_bn and communicator.size > 1:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -158,7 +163,7 @@ def _parameters(model: Backbone, objective: Loss) -> list[tuple[str, torch.nn.Pa
     return sorted(named, key=lambda item: item[1].ndim <= 1)
 
 
-def _optimizer(model: Backbone, objective: Loss, how: Settings) -> torch.optim.SGD:
+def _optimizer(model: Backbone, objective: Loss, how: PretrainConfig) -> torch.optim.SGD:
     parameters = [p for _, p in _parameters(model, objective)]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": how.weight_decay},

@@ -17,7 +17,7 @@ import zoo
 from pretrain import checkpoint
 from pretrain.checkpoint import CHECKPOINT, METRICS, RunProgress
 from pretrain.communicator import SINGLE_PROCESS, Communicator
-from pretrain.config import Settings, flat, from_dict, to_dict
+from pretrain.config import PretrainConfig, flatten, from_dict, to_dict
 from pretrain.losses import LOSSES
 from pretrain.memory_bank.local import MemoryBank
 from pretrain.memory_bank.sharded import ShardedBank
@@ -40,12 +40,12 @@ class NotFiniteError(RunError):
     """A loss or a gradient that is infinite or no number; nothing was changed by the step."""
 
 
-def learning_rate(how: Settings, epoch: float) -> float:
+def learning_rate(how: PretrainConfig, epoch: float) -> float:
     """The learning rate after ``epoch`` passes over the images, fractions included."""
     if epoch < how.warmup:
         return how.lr * (epoch / how.warmup)
     if how.schedule == "step":
-        return how.lr * 0.1 ** sum(epoch >= drop for drop in how.drops)
+        return how.lr * 0.1 ** sum(epoch >= drop for drop in how.lr_milestones)
     return (
         how.lr
         * 0.5
@@ -53,7 +53,7 @@ def learning_rate(how: Settings, epoch: float) -> float:
     )
 
 
-def resolve_amp(how: Settings, device: torch.device) -> str:
+def resolve_amp(how: PretrainConfig, device: torch.device) -> str:
     """``auto`` as what this device multiplies fast: bf16 where it has instructions for it, and gets it right.
 
     Raises:
@@ -77,7 +77,7 @@ def _step(
     state: State,
     images: Tensor,
     index: Tensor,
-    how: Settings,
+    how: PretrainConfig,
     seed: int,
     autocast: Autocast,
     communicator: Communicator = SINGLE_PROCESS,
@@ -126,7 +126,9 @@ def _step(
     return value
 
 
-def _begin(source: Source, how: Settings, run: Path, resume: bool) -> tuple[Settings, RunProgress]:
+def _begin(
+    source: Source, how: PretrainConfig, run: Path, resume: bool
+) -> tuple[PretrainConfig, RunProgress]:
     """The run's settings and where it stands; checks that a resumed run is the same run."""
     name = (
         Path(source.data).resolve().name if Path(source.data).is_dir() else source.data
@@ -155,7 +157,7 @@ def _begin(source: Source, how: Settings, run: Path, resume: bool) -> tuple[Sett
 
 def _deal(
     source: Source,
-    how: Settings,
+    how: PretrainConfig,
     at: RunProgress,
     run: Path,
     communicator: Communicator,
@@ -179,12 +181,12 @@ def _deal(
         raise RunError(
             f"{run}: trained by {began} process(es), now {now}; add --change-processes to go on with {now}"
         )
-    batch = min(how.batch, len(source))
+    batch = min(how.batch_size, len(source))
     if now == 1:
         return batch
     faults = {
-        f"batch: {batch} images are not dealt out evenly to {now} processes, at least 2 to each; set a multiple of "
-        f"{now}": batch % now or batch < 2 * now,
+        f"batch_size: {batch} images are not dealt out evenly to {now} processes, at least 2 to each; "
+        f"set a multiple of {now}": batch % now or batch < 2 * now,
         f"loss {how.loss.name} needs all rows in one process; choose exact, say": not LOSSES[
             how.loss.name
         ].supports_distributed,
@@ -196,13 +198,13 @@ def _deal(
     return batch // now
 
 
-def _same(asked: Settings, kept: Settings, run: Path) -> None:
+def _same(asked: PretrainConfig, kept: PretrainConfig, run: Path) -> None:
     """
     Raises:
         SettingsError: listing the settings that differ from those the run began with.
     """
 
-    old, new = dict(flat(to_dict(kept))), dict(flat(to_dict(asked)))
+    old, new = dict(flatten(to_dict(kept))), dict(flatten(to_dict(asked)))
     if differing := [
         f"{key} is {old[key]}, asked for {new[key]}"
         for key in old
@@ -232,7 +234,7 @@ class _Log:
 def pretrain(
     source: Source,
     out: str | Path,
-    settings: Settings,
+    settings: PretrainConfig,
     *,
     resume: bool = False,
     device: str = "cpu",
@@ -274,7 +276,7 @@ def pretrain(
         Stop().on_signals(last_words=communicator.size > 1) as stop,
     ):
 
-        def begin() -> tuple[Settings, RunProgress, int]:
+        def begin() -> tuple[PretrainConfig, RunProgress, int]:
             settings.check()
             asked = replace(settings, amp=resolve_amp(settings, place))
             if communicator.rank == 0:
@@ -303,7 +305,7 @@ def pretrain(
         log = _Log(run / METRICS, -1 if fresh else at.total, quiet=communicator.rank > 0)
 
         def score() -> None:
-            if monitor is not None and how.knn_every:
+            if monitor is not None and how.eval_every:
                 communicator.broadcast(list(state.model.buffers()))
                 found = monitor(state.model.eval(), state.bank)
                 state.model.train()
@@ -377,7 +379,7 @@ def pretrain(
                 seconds=round(at.seconds, 2),
             )
             at.epoch, at.step, at.loss_sum, at.loss_count = epoch + 1, 0, 0.0, 0
-            if how.knn_every and ((epoch + 1) % how.knn_every == 0 or epoch + 1 == how.epochs):
+            if how.eval_every and ((epoch + 1) % how.eval_every == 0 or epoch + 1 == how.epochs):
                 score()
             save()
             saved = time.monotonic()

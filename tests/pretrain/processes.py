@@ -61,11 +61,11 @@ TINY = override(
         "backbone": "no-norm",
         "bank_init": "random",
         "epochs": "2",
-        "batch": "256",
-        "dim": "8",
+        "batch_size": "256",
+        "embed_dim": "8",
         "augment.size": "8",
         "amp": "float32",
-        "objective.proximal": "1",
+        "loss.proximal": "1",
     },
 )
 NORMED = replace(TINY, backbone="resnet10", bank_init="features", bank_dtype="int8")
@@ -122,8 +122,8 @@ def neighbours(communicator):
 
 WIRED = {
     "exact": {},
-    "nce": {"objective.name": "nce", "objective.z": "ema", "objective.negatives": "2048"},
-    "infonce": {"objective.name": "infonce", "objective.shared": "true", "objective.proximal": "0"},
+    "nce": {"loss.name": "nce", "loss.z": "ema", "loss.negatives": "2048"},
+    "infonce": {"loss.name": "infonce", "loss.shared": "true", "loss.proximal": "0"},
 }
 
 
@@ -169,7 +169,7 @@ def wire(communicator, folder):
         def on_step(now, seen=seen):
             seen[now["step"]] = dict(sums)
 
-        how = override(TINY, {"epochs": "1", "knn_every": "0", **changes})
+        how = override(TINY, {"epochs": "1", "eval_every": "0", **changes})
         pretrain.pretrain(
             open_source("digits"),
             folder / f"wire-{name}",
@@ -268,8 +268,8 @@ def faults(communicator, folder):
     attempt("begun", "whole", NORMED)
     with folder_lock(folder / "plain") if communicator.rank == 0 else nullcontext():
         attempt("held", "plain", resume=True)
-    attempt("uneven", "uneven", replace(TINY, batch=250 if communicator.size == 4 else 251))
-    attempt("parametric", "parametric", override(TINY, {"objective.name": "parametric"}))
+    attempt("uneven", "uneven", replace(TINY, batch_size=250 if communicator.size == 4 else 251))
+    attempt("parametric", "parametric", override(TINY, {"loss.name": "parametric"}))
     attempt("sync", "sync", replace(TINY, sync_bn=True))
     if communicator.rank == 0:
         assert whole.read_bytes() == before

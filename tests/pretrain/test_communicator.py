@@ -100,7 +100,7 @@ def test_all_stop_after_the_same_step_when_one_is_told_to(many):
         ("disk", "WriteError: cannot write: No space left on device"),
         ("begun", "holds a run already"),
         ("held", "another process trains here"),
-        ("uneven", "batch: 25[01] images are not dealt out evenly"),
+        ("uneven", "batch_size: 25[01] images are not dealt out evenly"),
         ("parametric", "choose exact"),
         ("sync", "GPUs only"),
     ],
@@ -163,9 +163,9 @@ def test_a_killed_process_ends_the_job_and_the_run_goes_on(tmp_path):
     )
     words += [
         "--set",
-        "batch=256",
+        "batch_size=256",
         "--set",
-        "knn_every=0",
+        "eval_every=0",
         "--set",
         "augment.size=8",
         "--epochs",

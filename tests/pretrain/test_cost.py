@@ -51,11 +51,11 @@ def peak(work):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"objective.name": "exact"},
-        {"objective.name": "nce", "objective.negatives": "512"},
-        {"objective.name": "infonce", "objective.negatives": "4096", "objective.shared": "true"},
+        {"loss.name": "exact"},
+        {"loss.name": "nce", "loss.negatives": "512"},
+        {"loss.name": "infonce", "loss.negatives": "4096", "loss.shared": "true"},
     ],
-    ids=lambda changes: changes["objective.name"],
+    ids=lambda changes: changes["loss.name"],
 )
 def test_memory_is_what_is_allocated(changes, kind):
     how = override(PRESETS["paper-imagenet"], {**changes, "bank_dtype": kind})
@@ -96,7 +96,7 @@ def test_the_backbone_is_measured_as_it_runs():
 
 
 def test_what_is_sent_falls_and_grows_as_it_must():
-    how = override(PRESETS["paper-imagenet"], {"batch": "4096"})
+    how = override(PRESETS["paper-imagenet"], {"batch_size": "4096"})
     one, eight, more = (plan.case(how, 10**7, w, backbone=FREE) for w in (1, 8, 64))
     assert plan.messages(one) == [] and plan.memory(one)["host of rank 0, saving"] == 0
     assert 8 * plan.memory(eight)["bank"] == plan.memory(one)["bank"]
@@ -107,7 +107,7 @@ def test_what_is_sent_falls_and_grows_as_it_must():
     ):
         plan.case(how, 10**7, 7, backbone=FREE)
     with pytest.raises(SettingsError, match="parametric"):
-        plan.case(override(how, {"objective.name": "parametric"}), 10**7, 8, backbone=FREE)
+        plan.case(override(how, {"loss.name": "parametric"}), 10**7, 8, backbone=FREE)
 
 
 def test_the_table_of_the_documentation_is_the_plans(monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import zoo
-from pretrain import PRESETS, Settings, Stopped, export, load_run, override, pretrain
+from pretrain import PRESETS, PretrainConfig, Stopped, export, load_run, override, pretrain
 from pretrain.checkpoint import read_progress
 from pretrain.trainer import learning_rate, resolve_amp
 from zoo.data.augment import Augmentation
@@ -23,10 +23,10 @@ TINY = override(
     PRESETS["digits"],
     {
         "epochs": "2",
-        "batch": "256",
-        "dim": "8",
+        "batch_size": "256",
+        "embed_dim": "8",
         "augment.size": "8",
-        "knn_every": "0",
+        "eval_every": "0",
         "amp": "float32",
     },
 )
@@ -60,16 +60,21 @@ def crash_at(step):
     [
         {},
         {
-            "objective.name": "nce",
-            "objective.negatives": "64",
-            "objective.proximal": "5",
+            "loss.name": "nce",
+            "loss.negatives": "64",
+            "loss.proximal": "5",
             "bank_dtype": "int8",
         },
-        {"objective.name": "parametric", "bank_init": "random", "schedule": "step", "drops": "1"},
         {
-            "objective.name": "infonce",
-            "objective.negatives": "64",
-            "objective.shared": "true",
+            "loss.name": "parametric",
+            "bank_init": "random",
+            "schedule": "step",
+            "lr_milestones": "1",
+        },
+        {
+            "loss.name": "infonce",
+            "loss.negatives": "64",
+            "loss.shared": "true",
             "amp": "bfloat16",
             "augment.size": "16",
         },
@@ -221,7 +226,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
 
 def test_what_cannot_be_resumed_is_refused(tmp_path, image_folder, picture):
     source = open_source(str(image_folder))
-    how = override(TINY, {"batch": "4", "epochs": "1"})
+    how = override(TINY, {"batch_size": "4", "epochs": "1"})
     run = pretrain(source, tmp_path / "run", how)
     with pytest.raises(zoo.RunError, match="holds a run already; add --resume"):
         pretrain(source, run, how)
@@ -242,11 +247,11 @@ def test_images_of_any_size_train_from_files_the_same_with_any_workers(
     tmp_path, image_folder, picture, workers
 ):
     picture(image_folder / "train" / "cat" / "wide.png", side=40)
-    how = Settings(
+    how = PretrainConfig(
         backbone="resnet10",
-        dim=8,
+        embed_dim=8,
         epochs=2,
-        batch=4,
+        batch_size=4,
         amp="float32",
         augment=Augmentation(size=16),
         bank_init="features",
@@ -261,8 +266,13 @@ def test_images_of_any_size_train_from_files_the_same_with_any_workers(
 def test_a_bad_image_stops_the_run_unless_skipped(tmp_path, image_folder, picture):
     picture(image_folder / "train" / "cat" / "wide.png", side=40)
     (image_folder / "train" / "dog" / "3.png").write_bytes(b"broken")
-    how = Settings(
-        backbone="resnet10", dim=8, epochs=1, batch=4, amp="float32", augment=Augmentation(size=16)
+    how = PretrainConfig(
+        backbone="resnet10",
+        embed_dim=8,
+        epochs=1,
+        batch_size=4,
+        amp="float32",
+        augment=Augmentation(size=16),
     )
     with pytest.raises(zoo.DataError, match=r"dog.3\.png: not an image"):
         pretrain(open_source(str(image_folder)), tmp_path / "a", how, workers=1)
@@ -292,9 +302,9 @@ def test_the_export_is_the_model_of_the_run_and_says_where_it_comes_from(tmp_pat
 
 
 def test_learning_rates():
-    step = Settings(lr=1.0, epochs=10, drops=(4, 8))
+    step = PretrainConfig(lr=1.0, epochs=10, lr_milestones=(4, 8))
     assert [round(learning_rate(step, e), 3) for e in (0, 3.9, 4, 8)] == [1, 1, 0.1, 0.01]
-    cosine = Settings(lr=1.0, epochs=10, schedule="cosine", warmup=2)
+    cosine = PretrainConfig(lr=1.0, epochs=10, schedule="cosine", warmup=2)
     assert [round(learning_rate(cosine, e), 3) for e in (0, 1, 2, 6, 10)] == [0, 0.5, 1, 0.5, 0]
 
 
