@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import SettingsError
 
@@ -73,24 +74,41 @@ def percent_with_spread(metrics: dict[str, float], name: str) -> str:
     return text if spread is None else f"{text} ± {100 * spread:.2f}"
 
 
-def draw_on_axes(axes: object, figure: Figure) -> None:
+def draw_on_axes(axes: Any, figure: Figure) -> None:
     """Draw a figure on matplotlib's axes."""
     for series in figure.series:
         x = [point[0] for point in series.points]
         y = [point[1] for point in series.points]
         style = "--" if series.dashed else "-"
         spread = list(series.spread) or None
-        axes.errorbar(x, y, spread, fmt=style, marker="o", capsize=3, label=series.name)  # type: ignore[attr-defined]
-    axes.set(xlabel=figure.x_label, ylabel=figure.y_label, title=figure.title)  # type: ignore[attr-defined]
+        axes.errorbar(x, y, spread, fmt=style, marker="o", capsize=3, label=series.name)
+    axes.set(xlabel=figure.x_label, ylabel=figure.y_label, title=figure.title)
     if figure.log_x:
-        axes.set_xscale("log")  # type: ignore[attr-defined]
+        axes.set_xscale("log")
     if figure.x_names:
         places = [place for place, _ in figure.x_names]
         names = [name for _, name in figure.x_names]
-        axes.set_xticks(places, names)  # type: ignore[attr-defined]
-        axes.minorticks_off()  # type: ignore[attr-defined]
-    axes.grid(alpha=0.3)  # type: ignore[attr-defined]
-    axes.legend()  # type: ignore[attr-defined]
+        axes.set_xticks(places, names)
+        axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def new_canvas(purpose: str, **size: Any) -> Any:
+    """An empty figure of matplotlib.
+
+    Args:
+        purpose: what it is for; starts the message where matplotlib is missing.
+        size: what matplotlib's ``Figure`` takes.
+
+    Raises:
+        SettingsError: saying how to install matplotlib, where it is missing.
+    """
+    try:
+        from matplotlib.figure import Figure as Canvas
+    except ImportError as error:
+        raise SettingsError(f"{purpose} needs matplotlib: pip install 'npid-zoo[viz]'") from error
+    return Canvas(layout="constrained", **size)
 
 
 def save_plot(figure: Figure, path: str | Path) -> None:
@@ -99,10 +117,6 @@ def save_plot(figure: Figure, path: str | Path) -> None:
     Raises:
         SettingsError: saying how to install matplotlib, where it is missing.
     """
-    try:
-        from matplotlib.figure import Figure as Canvas
-    except ImportError as error:
-        raise SettingsError("--plot needs matplotlib: pip install 'npid-zoo[viz]'") from error
-    canvas = Canvas(layout="constrained", figsize=(6, 4))
+    canvas = new_canvas("--plot", figsize=(6, 4))
     draw_on_axes(canvas.subplots(), figure)
     canvas.savefig(path, dpi=150)

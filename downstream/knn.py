@@ -1,142 +1,141 @@
-"""Weighted k-nearest-neighbour classification (Wu et al. 2018, section 3.4): a test without any training."""
+"""Weighted k-nearest-neighbour classification as a task (Wu et al. 2018, section 3.4)."""
 
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-import zoo
-from downstream.features.extract import OnImages
-from downstream.features.layers import layer_features
-from downstream.nearest import nearest
-from zoo import DataError, SettingsError
-from zoo.data.splits import labelled_splits
-from zoo.models.model_dir import WEIGHTS, sha256
+from downstream.task import (
+    OnProgress,
+    Task,
+    TaskConfig,
+    TaskInputs,
+    count_images,
+    option,
+    register_task,
+)
+from zoo.errors import DataError, SettingsError
 from zoo.results import Results
+from zoo.utils.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.data.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """
+class KnnConfig(TaskConfig):
+    """How the neighbours vote.
+
     Attributes:
         k: neighbours that vote.
         temperature: τ of the weights exp(cos/τ).
-        device, workers, batch: how images are embedded.
-        skip_bad: whether unreadable images are left out.
+        batch_size: images embedded at a time.
         cache: whether embeddings are kept on disk for the next time.
     """
 
-    k: int = 200
-    temperature: float = 0.07
-    device: str = "cpu"
-    workers: int = 0
-    batch: int = 256
-    skip_bad: bool = False
-    cache: bool = True
+    k: int = option(200, "Neighbours that vote.", minimum=1)
+    temperature: float = option(0.07, "Temperature τ of their weights exp(cos/τ).")
+    batch_size: int = option(256, "Images embedded at a time.", hidden=True, minimum=1)
+    cache: bool = option(True, "Keep embeddings on disk for the next time.")
+
+    def faults(self) -> list[str]:
+        """What is wrong with the values, a line each."""
+        found = super().faults()
+        if self.temperature <= 0:
+            found.append(f"temperature must be positive, got {self.temperature}")
+        return found
 
 
-def knn(
-    bank: Tensor,
-    labels: Tensor,
-    queries: Tensor,
-    *,
-    k: int = 200,
-    temperature: float = 0.07,
-    classes: int | None = None,
-) -> Tensor:
-    """The class with the largest sum of weights exp(cos/τ) among the k nearest rows.
-
-    Args:
-        bank: N×D unit rows, fp32 or bf16.
-        labels: N int64.
-        queries: Q×D unit vectors.
-        k: neighbours that vote.
-        temperature: τ, positive.
-        classes: how many there are; by default as many as the labels show.
-
-    Returns:
-        Q int64 class numbers.
-
-    Raises:
-        SettingsError: if k or the temperature is out of range.
-    """
-    if temperature <= 0:
-        raise SettingsError(f"temperature must be positive, got {temperature}")
-    cosines, rows = nearest(bank, queries, k)
-    return votes(
-        cosines, labels.to(bank.device)[rows], temperature, classes or int(labels.max()) + 1
-    ).argmax(1)
+PRESETS: Registry[KnnConfig] = Registry("kNN preset")
+PRESETS.register("paper")(KnnConfig())
 
 
-def votes(cosines: Tensor, labels: Tensor, temperature: float, classes: int) -> Tensor:
-    """Sums of the weights exp(cos/τ), the largest weight being 1.
-
-    Args:
-        cosines: Q×K, falling.
-        labels: Q×K int64, of the same neighbours.
-
-    Returns:
-        Q×classes.
-    """
-    weights = torch.exp(
-        (cosines - cosines[:, :1]) / temperature
-    )  # the largest is 1: no overflow at any τ
-    return torch.zeros(len(cosines), classes, device=cosines.device).scatter_add_(
-        1, labels, weights
-    )
-
-
-def run(
-    model: str | Path, data: str, settings: Settings, progress: OnImages | None = None
-) -> Results:
+@register_task
+class Knn(Task[KnnConfig]):
     """Embed both splits and let the training images vote on the test images.
 
-    Args:
-        model: anything that ``zoo.load`` takes.
-        data: anything that ``open_source`` takes, with labels.
-        settings: of the task.
-        progress: is called with the number of images embedded at a time.
-
-    Returns:
-        Metrics ``top1``, 0–1.
+    Metrics: ``top1``, 0–1.
     """
-    began = time.monotonic()
-    train, test = labelled_splits(data, skip_bad=settings.skip_bad)
-    (labels, classes), (answer, _) = train.require_labels(), test.require_labels()
-    if settings.k > len(train):
-        raise SettingsError(
-            f"k={settings.k} is larger than the {len(train)} training images of {data}; lower --k"
+
+    name: ClassVar[str] = "knn"
+    title: ClassVar[str] = "kNN"
+    help: ClassVar[str] = (
+        "Score a model by a weighted vote of the nearest training images; nothing is trained."
+    )
+    hub_task_type: ClassVar[str] = "image-classification"
+    Config = KnnConfig
+    presets = PRESETS
+    default_preset: ClassVar[str] = "paper"
+    omitted_options: ClassVar[tuple[str, ...]] = ("seed",)
+
+    def num_images(self, inputs: TaskInputs, config: KnnConfig) -> int:
+        """Both splits are embedded."""
+        return len(inputs.train) + len(inputs.test)
+
+    def headline(self, inputs: TaskInputs, config: KnnConfig) -> str:
+        """The line above the table."""
+        vote = f"k={config.k}, τ={config.temperature}"
+        return f"kNN of {inputs.model_name} on {inputs.data}: {vote}"
+
+    def run(
+        self, inputs: TaskInputs, config: KnnConfig, on_progress: OnProgress | None = None
+    ) -> Results:
+        """Embed both splits and vote."""
+        import torch
+
+        from downstream.voting import weighted_knn
+
+        began = time.monotonic()
+        config.check()
+        train_labels, classes = inputs.train.require_labels()
+        test_labels, _ = inputs.test.require_labels()
+        if config.k > len(inputs.train):
+            raise SettingsError(
+                f"k={config.k} is larger than the {len(inputs.train)} training images of "
+                f"{inputs.data}; lower --k"
+            )
+        rows, kept = self._embed(inputs, inputs.train, config, on_progress)
+        queries, readable = self._embed(inputs, inputs.test, config, on_progress)
+        if not readable.any():
+            raise DataError(
+                f"{inputs.data}: none of the {len(inputs.test)} test images could be read"
+            )
+        predicted = weighted_knn(
+            rows[kept],
+            torch.from_numpy(train_labels)[kept],
+            queries[readable],
+            k=config.k,
+            temperature=config.temperature,
+            num_classes=len(classes),
         )
-    folder = zoo.locate(model)
-    backbone, digest = zoo.load(folder), sha256(folder / WEIGHTS)
-    how: dict[str, Any] = {
-        "batch_size": settings.batch,
-        "device": settings.device,
-        "workers": settings.workers,
-    }
-    how |= {"sha256": digest if settings.cache else None, "on_progress": progress}
-    found = [layer_features(backbone, source, ["embedding"], **how) for source in (train, test)]
-    (rows, kept), (queries, asked) = ((one["embedding"], one["good"]) for one in found)
-    if not asked.any():
-        raise DataError(f"{data}: none of the {len(test)} test images could be read")
-    votes = knn(
-        rows[kept],
-        torch.from_numpy(labels)[kept],
-        queries[asked],
-        k=settings.k,
-        temperature=settings.temperature,
-        classes=len(classes),
-    )
-    top1 = (votes == torch.from_numpy(answer)[asked]).float().mean().item()
-    return Results(
-        task="knn",
-        data=data,
-        split_sizes={"train": int(kept.sum()), "test": int(asked.sum())},
-        settings=asdict(settings),
-        metrics={"top1": top1},
-        model_sha256=digest,
-        seconds=round(time.monotonic() - began, 1),
-    )
+        correct = predicted == torch.from_numpy(test_labels)[readable]
+        return self.results(
+            inputs,
+            config,
+            split_sizes={"train": int(kept.sum()), "test": int(readable.sum())},
+            metrics={"top1": correct.float().mean().item()},
+            seconds=time.monotonic() - began,
+        )
+
+    def _embed(
+        self,
+        inputs: TaskInputs,
+        source: "Source",
+        config: KnnConfig,
+        on_progress: OnProgress | None,
+    ) -> tuple["Tensor", "Tensor"]:
+        """N×D unit vectors of a split, and N bools: whether each image could be read."""
+        from downstream.features.layers import layer_features
+
+        features = layer_features(
+            inputs.model,
+            source,
+            ["embedding"],
+            sha256=inputs.model_sha256 if config.cache else None,
+            batch=config.batch_size,
+            device=config.device,
+            workers=config.workers,
+            progress=count_images(on_progress, f"{source.split} images"),
+        )
+        return features["embedding"], features["good"]

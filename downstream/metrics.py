@@ -1,7 +1,7 @@
 """Accuracies of a classifier, the same for every task, and their mean and spread over seeds."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -10,43 +10,66 @@ from torch import Tensor
 _DENSE = 100  # classes up to which the confusion matrix is written out in full
 
 
-def score(logits: Tensor, truth: Tensor, classes: list[str]) -> dict[str, Any]:
-    """How well scores find the classes.
+def score_classes(scores: Tensor, truth: Tensor, classes: Sequence[str]) -> dict[str, Any]:
+    """Say how well scores find the classes.
 
     Args:
-        logits: N×C, larger for a likelier class.
+        scores: N×C, larger for a likelier class.
         truth: N class numbers.
         classes: the C names.
 
     Returns:
-        ``top1``, 0–1; ``top5`` where there are more than five classes; ``per_class``: {name: accuracy} of the classes
-        that occur; ``confusion``: C×C counts, rows the truth, or beyond 100 classes a list of (truth, found, count).
+        ``top1``, 0–1; ``top5`` where there are more than five classes; ``per_class``: {name:
+        accuracy} of the classes that occur; ``confusion``: C×C counts, rows the truth, or beyond
+        100 classes a list of (truth, predicted, count).
+
+    Example:
+        >>> scores = torch.tensor([[0.9, 0.1], [0.8, 0.2]])
+        >>> score_classes(scores, torch.tensor([0, 1]), ["cat", "dog"])["top1"]
+        0.5
     """
-    logits, truth = logits.cpu(), truth.cpu()
-    best = logits.topk(min(5, len(classes)), dim=1).indices
+    scores = scores.cpu()
+    truth = truth.cpu()
+    best = scores.topk(min(5, len(classes)), dim=1).indices
     hits = best == truth[:, None]
-    out: dict[str, Any] = {"top1": hits[:, 0].float().mean().item()}
+    result: dict[str, Any] = {"top1": hits[:, 0].float().mean().item()}
     if len(classes) > 5:
-        out["top5"] = hits.any(1).float().mean().item()
-    table = torch.zeros(len(classes), len(classes), dtype=torch.int64)
-    table.index_put_((truth, best[:, 0]), torch.ones_like(truth), accumulate=True)
-    seen = table.sum(1)
-    out["per_class"] = {
-        c: table[i, i].item() / seen[i].item() for i, c in enumerate(classes) if seen[i]
-    }
-    where = table.nonzero()
-    sparse = torch.cat([where, table[where[:, 0], where[:, 1]][:, None]], 1)
-    out["confusion"] = (table if len(classes) <= _DENSE else sparse).tolist()
-    return out
+        result["top5"] = hits.any(1).float().mean().item()
+    confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+    confusion.index_put_((truth, best[:, 0]), torch.ones_like(truth), accumulate=True)
+    counts = confusion.sum(1)
+    per_class = {}
+    for number, name in enumerate(classes):
+        if counts[number]:
+            per_class[name] = confusion[number, number].item() / counts[number].item()
+    result["per_class"] = per_class
+    if len(classes) <= _DENSE:
+        result["confusion"] = confusion.tolist()
+    else:
+        places = confusion.nonzero()
+        values = confusion[places[:, 0], places[:, 1]]
+        result["confusion"] = torch.cat([places, values[:, None]], 1).tolist()
+    return result
 
 
 def over_seeds(name: str, runs: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Means of the runs' ``top1`` and ``top5`` as ``NAME/top1`` and so on, with ``NAME/top1_std`` (of the sample) where
-    there is more than one run."""
-    runs, out = list(runs), {}
+    """Average the scores of several runs.
+
+    Args:
+        name: of what was run.
+        runs: what :func:`score_classes` gave for each.
+
+    Returns:
+        ``NAME/top1`` and ``NAME/top5``: means; ``NAME/top1_std`` and so on: standard deviation of
+        the sample, where there is more than one run.
+    """
+    runs = list(runs)
+    metrics = {}
     for metric in ("top1", "top5"):
-        if values := [run[metric] for run in runs if metric in run]:
-            out[f"{name}/{metric}"] = statistics.mean(values)
-            if len(values) > 1:
-                out[f"{name}/{metric}_std"] = statistics.stdev(values)
-    return out
+        values = [run[metric] for run in runs if metric in run]
+        if not values:
+            continue
+        metrics[f"{name}/{metric}"] = statistics.mean(values)
+        if len(values) > 1:
+            metrics[f"{name}/{metric}_std"] = statistics.stdev(values)
+    return metrics

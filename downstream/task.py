@@ -1,8 +1,9 @@
 """The contract of a task: what a backbone can be used for, and what it scores there.
 
-A task is one file with a config and a class, registered in ``TASKS`` and imported once in :mod:`downstream.tasks`.
-The command line makes a command of it, cards and reports show its results. A task's file imports no torch at the top,
-so that ``npid --help`` answers at once; what computes is imported when it runs.
+A task is one file with a config and a class, registered with :func:`register_task` and imported
+once in :mod:`downstream.tasks`. The command line makes a command of it, cards and reports show its
+results. A task's file imports no torch at the top, so that ``npid --help`` answers at once; what
+computes is imported when it runs.
 """
 
 import dataclasses
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[int, str], None]
 """Called with a number of images and a word on how it goes, after each batch."""
+
+
+def count_images(on_progress: OnProgress | None, note: str) -> Callable[[int], None] | None:
+    """A callback that takes a number of images only, with a fixed note; None for None."""
+    if on_progress is None:
+        return None
+
+    def count(images: int) -> None:
+        on_progress(images, note)
+
+    return count
 
 
 def option(
@@ -146,6 +158,16 @@ class TaskInputs:
 
         return load(self.model_dir)
 
+    def untrained_model(self, seed: int) -> "Backbone":
+        """The same network with random weights that depend on the seed alone."""
+        import torch
+
+        from zoo import create
+
+        torch.manual_seed(seed)
+        model = self.model
+        return create(model.arch, embed_dim=model.embed_dim, stem=model.stem, input=model.input)
+
     @cached_property
     def model_sha256(self) -> str:
         """Digest of the weight file."""
@@ -190,6 +212,7 @@ class Task(ABC, Generic[ConfigT]):
         presets: named settings.
         default_preset: the preset that the command line starts from.
         data_metavar, data_help: what DATA is, where it is not a data set of the zoo.
+        omitted_options: options that every task has and this one does not.
     """
 
     name: ClassVar[str]
@@ -201,6 +224,7 @@ class Task(ABC, Generic[ConfigT]):
     default_preset: ClassVar[str]
     data_metavar: ClassVar[str] = "DATA"
     data_help: ClassVar[str] = "A data set with labels: a folder, or a name such as digits."
+    omitted_options: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def num_images(self, inputs: TaskInputs, config: ConfigT) -> int:
@@ -221,6 +245,41 @@ class Task(ABC, Generic[ConfigT]):
             SettingsError, DataError, ModelError: before anything is trained.
         """
 
+    def results(
+        self,
+        inputs: TaskInputs,
+        config: ConfigT,
+        *,
+        split_sizes: dict[str, int],
+        metrics: dict[str, float],
+        seconds: float,
+        settings: Mapping[str, Any] | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> Results:
+        """What :meth:`run` returns, with what is the same for every task filled in.
+
+        Args:
+            inputs: the model and the data.
+            config: settings; what is recorded of them goes into the results.
+            split_sizes: images that were used, by split.
+            metrics: name → value; accuracies lie in 0–1.
+            seconds: how long it took.
+            settings: further settings, or resolved ones.
+            details: what is too long for a table.
+        """
+        return Results(
+            task=self.name,
+            data=inputs.data,
+            split_sizes=split_sizes,
+            settings={**config.recorded(), **(settings or {})},
+            metrics=metrics,
+            model_sha256=inputs.model_sha256,
+            seconds=round(seconds, 1),
+            title=self.title,
+            hub_task_type=self.hub_task_type,
+            details=details or {},
+        )
+
     def table(self, results: Results) -> Table:
         """What the command line prints; by default every metric in per cent."""
         rows = [(name, 100 * value) for name, value in results.metrics.items()]
@@ -236,3 +295,53 @@ class Task(ABC, Generic[ConfigT]):
 
 
 TASKS: Registry[Task[Any]] = Registry("task")
+TaskT = TypeVar("TaskT", bound=type[Task[Any]])
+
+
+def register_task(kind: TaskT) -> TaskT:
+    """Class decorator that adds a task to ``TASKS`` under its name.
+
+    Raises:
+        TypeError: if the class lacks something that the contract asks for.
+        ValueError: if the name is taken.
+    """
+    required = ("name", "title", "help", "hub_task_type", "Config", "presets", "default_preset")
+    missing = [attribute for attribute in required if not hasattr(kind, attribute)]
+    if missing:
+        raise TypeError(f"task {kind.__name__} lacks {', '.join(missing)}")
+    TASKS.register(kind.name)(kind())
+    return kind
+
+
+def run_task(
+    name: str,
+    model: str | Path,
+    data: str,
+    *,
+    preset: str | None = None,
+    on_progress: OnProgress | None = None,
+    **changes: Any,
+) -> Results:
+    """Run a task in one line, as the command line does.
+
+    Args:
+        name: of the task, as ``knn``.
+        model: anything that ``zoo.load`` takes.
+        data: anything that ``zoo.open_source`` takes, or what the task asks for in its place.
+        preset: named settings to start from; by default those of the command line.
+        on_progress: is called after each batch with a number of images and a word on how it goes.
+        changes: settings in place of the preset's.
+
+    Raises:
+        SettingsError, DataError, ModelError: before anything is trained.
+
+    Example:
+        >>> import downstream.tasks
+        >>> results = run_task("knn", "npid-cifar10-small", "digits", k=20, cache=False)
+        >>> results.metrics["top1"] > 0.9
+        True
+    """
+    task = TASKS[name]
+    config = task.presets[preset or task.default_preset].with_changes(changes)
+    inputs = TaskInputs(model, data, skip_bad=config.skip_bad)
+    return task.run(inputs, config, on_progress)

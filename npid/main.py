@@ -1,12 +1,12 @@
 """The typer app. Commands import what they need when they run, so that ``npid --help`` answers at once."""
 
 import os
-import sys
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from downstream.tasks import TASKS
 from npid.commands import (
     convert,
     demo,
@@ -14,11 +14,8 @@ from npid.commands import (
     doctor,
     embed,
     export,
-    finetune,
     index,
     info,
-    knn,
-    linear,
     pretrain,
     pull,
     push,
@@ -27,6 +24,9 @@ from npid.commands import (
     serve,
 )
 from npid.commands import list as list_
+from npid.task_command import task_command
+from zoo.errors import NpidError, PeerError
+from zoo.utils.signals import Stopped
 
 
 class _Group(TyperGroup):
@@ -38,41 +38,60 @@ class _Group(TyperGroup):
         keep_freed()
         try:
             return super().invoke(ctx)
-        except Exception as error:
-            errors, stopping = sys.modules.get("zoo.errors"), sys.modules.get("zoo.utils.signals")
-            together = sys.modules.get("pretrain.communicator")
-            if together is not None and isinstance(error, together.PeerError):
-                raise typer.Exit(1) from error  # another process says why
-            if errors is not None and isinstance(error, errors.NpidError):
-                typer.secho(f"npid: {error}", err=True, fg="red")
-                raise typer.Exit(1) from error
-            if stopping is not None and isinstance(error, stopping.Stopped):
-                if os.environ.get("RANK", "0") == "0":
-                    typer.secho(f"npid: {error}", err=True)
-                raise typer.Exit(128 + error.signal) from error
-            raise
+        except PeerError as error:  # another process says why
+            raise typer.Exit(1) from error
+        except NpidError as error:
+            typer.secho(f"npid: {error}", err=True, fg="red")
+            raise typer.Exit(1) from error
+        except Stopped as error:
+            if os.environ.get("RANK", "0") == "0":
+                typer.secho(f"npid: {error}", err=True)
+            raise typer.Exit(128 + error.signal) from error
 
 
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Instance-discrimination backbones: pretrain without labels, publish, transfer.",
-    epilog="MODEL is a model directory, a name that `npid list` shows, or a Hub repository, org/name[@revision]. DATA "
-    "is a folder of images, an ImageFolder (train/, val/ or test/), a folder of Hub-style parquet or WebDataset "
-    "shards, Places with its lists, or a name: digits, cifar10, cifar100, stl10, stl10-unlabeled.",
+    epilog="MODEL is a model directory, a name that `npid list` shows, or a Hub repository, "
+    "org/name or org/name@revision. DATA is a folder of images, an ImageFolder (train/, val/ or test/), a "
+    "folder of Hub-style parquet or WebDataset shards, Places with its lists, or a name: digits, "
+    "cifar10, cifar100, stl10, stl10-unlabeled.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from zoo import __version__
+
+        typer.echo(f"npid-zoo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False,
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Show the version and exit.",
+    ),
+) -> None:
+    """Options before the command's name."""
+
+
 app.command("demo")(demo.demo)
 app.command("pretrain")(pretrain.pretrain)
 app.command("export")(export.export)
-app.command("knn")(knn.knn)
 app.command("convert")(convert.convert)
 app.command("push")(push.push)
 app.command("pull")(pull.pull)
-app.command("linear")(linear.linear)
-app.command("finetune")(finetune.finetune)
-app.command("detect")(detect.detect)
+for _name in TASKS:
+    app.command(_name, help=TASKS[_name].help)(task_command(TASKS[_name]))
+if "detect" not in TASKS:
+    app.command("detect")(detect.detect)
 app.command("embed")(embed.embed)
 app.command("index")(index.index)
 app.command("search")(search.search)

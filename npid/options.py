@@ -8,18 +8,23 @@ import typer
 
 Data = Annotated[
     str,
-    typer.Argument(metavar="DATA", help="Folder of images or parquet, or a name such as digits."),
+    typer.Argument(metavar="DATA", help="A folder of images or parquet, or a name like digits."),
 ]
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A model directory, a bundled name, or org/name[@revision]."
+        metavar="MODEL", help="A model directory, a bundled name, or org/name or org/name@revision."
     ),
 ]
 Endpoint = Annotated[
-    str | None, typer.Option(metavar="URL", help="Of the Hub; HF_ENDPOINT or huggingface.co.")
+    str | None,
+    typer.Option(
+        metavar="URL", help="Address of the Hub; by default HF_ENDPOINT or the public one."
+    ),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: the fastest there is.")]
+Device = Annotated[
+    str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, or auto for the fastest.")
+]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images; 0 for this one.")]
 Json = Annotated[
     Path | None,
@@ -29,23 +34,23 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that
 
 
 def pick_device(device: str) -> str:
-    """``auto`` as a real device; the others checked. A process that torchrun started gets a GPU of its own.
+    """Resolve ``auto``, and check that torch has the device.
+
+    A process that torchrun started gets a GPU of its own.
 
     Raises:
         SettingsError: if torch has no such device here.
     """
     import torch
 
-    from zoo import SettingsError
+    from zoo.errors import SettingsError
 
     if device == "auto":
-        device = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+        device = "cpu"
+        if torch.cuda.is_available():
+            device = "cuda"
+        elif torch.backends.mps.is_available():
+            device = "mps"
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     try:

@@ -16,13 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from zoo import NpidError, RunError
+from zoo.errors import NpidError, PeerError, RunError
 
 T = TypeVar("T")
-
-
-class PeerError(RunError):
-    """Raised on all ranks but 0 for what rank 0 tells the user."""
 
 
 class LostPeerError(RunError):

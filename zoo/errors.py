@@ -22,5 +22,9 @@ class RunError(NpidError):
     """A training run that cannot start, go on or be resumed."""
 
 
+class PeerError(RunError):
+    """Raised in every process of a run but the first, which tells the user what happened."""
+
+
 class HubError(NpidError):
     """A Hub repository that cannot be read or written; :mod:`zoo.hub` has one subclass per cause."""

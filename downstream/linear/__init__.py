@@ -1,8 +1,9 @@
-"""Linear classifiers on a frozen network (Wu et al. 2018, section 4.2): settings and presets, solvers, the task."""
+"""Linear classifiers on a frozen network (Wu et al. 2018, section 4.2): settings, presets and the task.
 
-from downstream.linear import lbfgs, sgd, svm  # noqa: F401  registers them
-from downstream.linear.config import PRESETS, Settings
-from downstream.linear.probe_context import SOLVERS
-from downstream.linear.task import images_to_see, run
+The solvers and what they share are in :mod:`downstream.linear.probe`, which imports torch.
+"""
 
-__all__ = ["PRESETS", "SOLVERS", "Settings", "images_to_see", "run"]
+from downstream.linear.config import PRESETS, LinearConfig
+from downstream.linear.task import Linear
+
+__all__ = ["PRESETS", "Linear", "LinearConfig"]

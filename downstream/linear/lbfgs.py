@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from downstream.linear.probe_context import SOLVERS, Classifier, Work
+from downstream.linear.probe_context import SOLVERS, ProbeContext, ScoreFunctions
 
 _BLOCK = 8192  # rows standardised at a time
 _IN_MEMORY = 1 << 30  # bytes of standardised rows that are kept; more are made again in each step
@@ -15,101 +15,127 @@ _FEW = 3000  # rows up to which more columns than rows are turned into as many c
 
 
 @dataclass(frozen=True)
-class Probe:
-    """A fitted classifier: ``weight`` C×F and ``bias`` C over features standardised with ``mean`` and ``std``."""
+class LinearProbe:
+    """A fitted classifier over standardised features.
+
+    Attributes:
+        weight: C×F.
+        bias: C.
+        mean, std: F, of the features.
+    """
 
     weight: Tensor
     bias: Tensor
     mean: Tensor
     std: Tensor
 
-    def __call__(self, rows: Tensor) -> Tensor:
-        """B×F → B×C scores."""
-        return F.linear((rows - self.mean) / self.std, self.weight, self.bias)
+    def __call__(self, features: Tensor) -> Tensor:
+        """B×F features → B×C scores."""
+        return F.linear((features - self.mean) / self.std, self.weight, self.bias)
+
+    def to(self, device: str) -> "LinearProbe":
+        """The same on a device."""
+        return LinearProbe(
+            self.weight.to(device), self.bias.to(device), self.mean.to(device), self.std.to(device)
+        )
 
 
-class _Rows:
+class _StandardisedRows:
     """Some of the N×F features, standardised, in blocks; from memory where they fit."""
 
-    def __init__(self, features: Tensor, index: Tensor, device: str) -> None:
-        self.features, self.blocks, self.device = features, index.split(_BLOCK), device
-        total = square = torch.zeros(features.shape[1], dtype=torch.float64, device=device)
-        for some in self.blocks:
-            x = self._take(some).double()
-            total, square = total + x.sum(0), square + x.square().sum(0)
-        n = len(index)
-        mean = total / n
-        self.mean, self.std = (
-            mean.float(),
-            ((square / n - mean.square()) * (n / (n - 1))).clamp_(min=1e-12).sqrt().float(),
-        )
-        self.lift: Tensor | None = None
+    def __init__(self, features: Tensor, indices: Tensor, device: str) -> None:
+        self.features = features
+        self.blocks = indices.split(_BLOCK)
+        self.device = device
+        self._measure(len(indices))
+        self.basis: Tensor | None = None
         self.kept: list[Tensor] = []
-        if n * features.shape[1] * 4 <= _IN_MEMORY:
-            self.kept = [self._standard(some) for some in self.blocks]
-            if n <= _FEW and 2 * n <= features.shape[1]:
+        if len(indices) * features.shape[1] * 4 <= _IN_MEMORY:
+            self.kept = [self._standardise(block) for block in self.blocks]
+            if len(indices) <= _FEW and 2 * len(indices) <= features.shape[1]:
                 self._rotate()
 
-    def _take(self, some: Tensor) -> Tensor:
-        return self.features[some].to(self.device).float()
+    def _measure(self, count: int) -> None:
+        """Mean and (sample) standard deviation of every column."""
+        width = self.features.shape[1]
+        total = torch.zeros(width, dtype=torch.float64, device=self.device)
+        squares = torch.zeros_like(total)
+        for block in self.blocks:
+            rows = self._rows(block).double()
+            total = total + rows.sum(0)
+            squares = squares + rows.square().sum(0)
+        mean = total / count
+        variance = (squares / count - mean.square()) * (count / (count - 1))
+        self.mean = mean.float()
+        self.std = variance.clamp_(min=1e-12).sqrt().float()
 
-    def _standard(self, some: Tensor) -> Tensor:
-        return (self._take(some) - self.mean) / self.std
+    def _rows(self, block: Tensor) -> Tensor:
+        return self.features[block].to(self.device).float()
+
+    def _standardise(self, block: Tensor) -> Tensor:
+        return (self._rows(block) - self.mean) / self.std
 
     def _rotate(self) -> None:
-        """The optimum lies in the span of the rows, so their coordinates in it do as well, and there are fewer."""
-        [x] = self.kept
-        products = x.double() @ x.double().T
-        products.diagonal().add_(
-            1e-7 * products.diagonal().mean()
-        )  # centred rows are not independent
+        """Replace the columns by fewer: the optimum lies in the span of the rows."""
+        [rows] = self.kept
+        products = rows.double() @ rows.double().T
+        # centred rows are not independent
+        products.diagonal().add_(1e-7 * products.diagonal().mean())
         coordinates = torch.linalg.cholesky(products)
         self.kept = [coordinates.float()]
-        self.lift = torch.linalg.solve_triangular(
-            coordinates, x.double(), upper=False
-        ).float()  # an orthonormal basis
+        orthonormal = torch.linalg.solve_triangular(coordinates, rows.double(), upper=False)
+        self.basis = orthonormal.float()
 
     @property
     def width(self) -> int:
         return self.kept[0].shape[1] if self.kept else self.features.shape[1]
 
     def __iter__(self) -> Iterator[Tensor]:
-        yield from self.kept or map(self._standard, self.blocks)
+        yield from self.kept or map(self._standardise, self.blocks)
 
-    def probe(self, weight: Tensor, bias: Tensor) -> Probe:
-        weight, bias = weight.detach().clone(), bias.detach().clone()
-        return Probe(weight if self.lift is None else weight @ self.lift, bias, self.mean, self.std)
+    def probe(self, weight: Tensor, bias: Tensor) -> LinearProbe:
+        weight = weight.detach().clone()
+        if self.basis is not None:
+            weight = weight @ self.basis
+        return LinearProbe(weight, bias.detach().clone(), self.mean, self.std)
 
 
 def fit(
     features: Tensor,
     labels: Tensor,
-    classes: int,
+    num_classes: int,
     *,
     penalties: Sequence[float],
-    index: Tensor | None = None,
+    indices: Tensor | None = None,
     iterations: int = 100,
     device: str = "cpu",
-) -> dict[float, Probe]:
-    """Multinomial logistic regression by L-BFGS on standardised features, for each of some penalties.
+) -> dict[float, LinearProbe]:
+    """Multinomial logistic regression on standardised features, for each of some penalties.
 
     Args:
         features: N×F, any float type.
         labels: N int64.
-        classes: C.
-        penalties: λ of λ/2·‖W‖² beside the mean cross-entropy; the bias is free. scikit-learn's C is 1/(λN).
-        index: the rows to use; all by default.
-        iterations: at most, per penalty; the largest comes first and each goes on from the one before.
-        device: where.
+        num_classes: C.
+        penalties: λ of λ/2·‖W‖² beside the mean cross-entropy; the bias is free. scikit-learn's C
+            is 1/(λN).
+        indices: the rows to use; all by default.
+        iterations: at most, per penalty; the largest comes first and each goes on from the one
+            before.
+        device: where to compute.
+
+    Returns:
+        {penalty: fitted classifier}.
     """
-    index = torch.arange(len(features)) if index is None else index
-    rows = _Rows(features, index, device)
-    answers = labels[index].to(device).split(_BLOCK)
-    weight = torch.zeros(classes, rows.width, device=device, requires_grad=True)
-    bias = torch.zeros(classes, device=device, requires_grad=True)
+    if indices is None:
+        indices = torch.arange(len(features))
+    count = len(indices)
+    rows = _StandardisedRows(features, indices, device)
+    answers = labels[indices].to(device).split(_BLOCK)
+    weight = torch.zeros(num_classes, rows.width, device=device, requires_grad=True)
+    bias = torch.zeros(num_classes, device=device, requires_grad=True)
     fitted = {}
     for penalty in sorted(penalties, reverse=True):
-        solver = torch.optim.LBFGS(
+        optimizer = torch.optim.LBFGS(
             [weight, bias],
             max_iter=iterations,
             history_size=10,
@@ -117,39 +143,38 @@ def fit(
             line_search_fn="strong_wolfe",
         )
 
-        def loss(solver: torch.optim.Optimizer = solver, penalty: float = penalty) -> Tensor:
-            solver.zero_grad()
+        def loss(optimizer: torch.optim.Optimizer = optimizer, penalty: float = penalty) -> Tensor:
+            optimizer.zero_grad()
             value = 0.5 * penalty * weight.square().sum()
             value.backward()
-            for x, answer in zip(rows, answers, strict=True):
-                part = F.cross_entropy(F.linear(x, weight, bias), answer, reduction="sum") / len(
-                    index
-                )
+            for block, answer in zip(rows, answers, strict=True):
+                logits = F.linear(block, weight, bias)
+                part = F.cross_entropy(logits, answer, reduction="sum") / count
                 part.backward()
                 value = value.detach() + part.detach()
             return value
 
-        solver.step(loss)
+        optimizer.step(loss)  # type: ignore[arg-type]
         fitted[penalty] = rows.probe(weight, bias)
     return fitted
 
 
 @SOLVERS.register("lbfgs")
 def solve(
-    work: Work, index: Tensor, values: Mapping[str, Sequence[float]], seed: int
-) -> dict[tuple[str, float], Classifier]:
-    """One layer after the other."""
-    out: dict[tuple[str, float], Classifier] = {}
-    for layer, some in values.items():
-        rows, device, most = work.rows[layer], work.how.device, work.how.iterations
-        found = fit(
-            rows,
-            work.labels,
-            work.classes,
-            penalties=some,
-            index=index,
-            iterations=most,
-            device=device,
+    context: ProbeContext, indices: Tensor, values: Mapping[str, Sequence[float]], seed: int
+) -> ScoreFunctions:
+    """Fit one layer after the other."""
+    fitted: ScoreFunctions = {}
+    for layer, penalties in values.items():
+        probes = fit(
+            context.train_features[layer],
+            context.labels,
+            context.num_classes,
+            penalties=penalties,
+            indices=indices,
+            iterations=context.config.iterations,
+            device=context.config.device,
         )
-        out |= {(layer, penalty): probe for penalty, probe in found.items()}
-    return out
+        for penalty, probe in probes.items():
+            fitted[layer, penalty] = probe
+    return fitted

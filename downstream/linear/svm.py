@@ -6,19 +6,21 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from downstream.linear.lbfgs import Probe
-from downstream.linear.probe_context import SOLVERS, Classifier, Work
+from downstream.linear.lbfgs import LinearProbe
+from downstream.linear.probe_context import SOLVERS, ProbeContext, ScoreFunctions
 
 _NEVER = -1e9  # the score of a class without training images
 
 
-def fit(features: Tensor, labels: Tensor, classes: int, *, c: float, seed: int = 0) -> Probe:
+def fit(
+    features: Tensor, labels: Tensor, num_classes: int, *, c: float, seed: int = 0
+) -> LinearProbe:
     """A linear SVM (squared hinge loss) on the features as they are.
 
     Args:
         features: N×F.
         labels: N int64, at least two different ones.
-        classes: C.
+        num_classes: C.
         c: the weight of the loss beside ‖w‖²/2.
         seed: of liblinear.
     """
@@ -27,30 +29,33 @@ def fit(features: Tensor, labels: Tensor, classes: int, *, c: float, seed: int =
 
     machine = LinearSVC(C=c, dual="auto", max_iter=10_000, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # a large C may not converge; the held-out images judge it
+        # a large C may not converge; the held-out images judge it
+        warnings.simplefilter("ignore", ConvergenceWarning)
         machine.fit(features.float().numpy(), labels.numpy())
-    weight, bias = torch.zeros(classes, features.shape[1]), torch.full((classes,), _NEVER)
-    w, b = (torch.from_numpy(x).float() for x in (machine.coef_, machine.intercept_))
+    seen_weight = torch.from_numpy(machine.coef_).float()
+    seen_bias = torch.from_numpy(machine.intercept_).float()
     if len(machine.classes_) == 2:  # scikit-learn keeps one row for two classes
-        w, b = torch.cat([-w, w]), torch.cat([-b, b])
+        seen_weight = torch.cat([-seen_weight, seen_weight])
+        seen_bias = torch.cat([-seen_bias, seen_bias])
     seen = torch.from_numpy(machine.classes_)
-    weight[seen], bias[seen] = w, b
-    return Probe(weight, bias, torch.zeros(features.shape[1]), torch.ones(features.shape[1]))
+    weight = torch.zeros(num_classes, features.shape[1])
+    bias = torch.full((num_classes,), _NEVER)
+    weight[seen] = seen_weight
+    bias[seen] = seen_bias
+    width = features.shape[1]
+    return LinearProbe(weight, bias, torch.zeros(width), torch.ones(width))
 
 
 @SOLVERS.register("svm")
 def solve(
-    work: Work, index: Tensor, values: Mapping[str, Sequence[float]], seed: int
-) -> dict[tuple[str, float], Classifier]:
-    """One layer after the other, on the CPU."""
-    out: dict[tuple[str, float], Classifier] = {}
-    for layer, some in values.items():
-        x, y = work.rows[layer][index], work.labels[index]
-        for c in some:
-            probe = fit(x, y, work.classes, c=c, seed=seed)
-            out[layer, c] = Probe(
-                *(t.to(work.how.device) for t in (probe.weight, probe.bias, probe.mean, probe.std))
-            )
-    return out
+    context: ProbeContext, indices: Tensor, values: Mapping[str, Sequence[float]], seed: int
+) -> ScoreFunctions:
+    """Fit one layer after the other, on the CPU."""
+    fitted: ScoreFunctions = {}
+    labels = context.labels[indices]
+    for layer, penalties in values.items():
+        features = context.train_features[layer][indices]
+        for c in penalties:
+            probe = fit(features, labels, context.num_classes, c=c, seed=seed)
+            fitted[layer, c] = probe.to(context.config.device)
+    return fitted

@@ -1,147 +1,168 @@
-"""Probes of every layer: choose on held-out training images, fit on all of them, score on the test images."""
+"""The linear task: a classifier on each layer of a frozen model."""
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
-
-import zoo
-from downstream.features.extract import OnImages
-from downstream.features.layers import check_layers, state_digest
-from downstream.linear.config import Settings
-from downstream.linear.probe_context import SOLVERS, Classifier, Work, logits
-from downstream.metrics import over_seeds, score
-from zoo import DataError, SettingsError
-from zoo.data.splits import labelled_splits
-from zoo.models.model_dir import WEIGHTS, sha256
+from downstream.figures import Figure, Table, percent_with_spread
+from downstream.linear.config import PRESETS, LinearConfig
+from downstream.task import OnProgress, Task, TaskInputs, count_images, register_task
+from zoo.errors import DataError
 from zoo.results import Results
 
-_HELD_OUT = 0.1  # of the training images, where there is something to choose
+if TYPE_CHECKING:
+    from downstream.linear.probe_context import ProbeContext
+    from zoo import Backbone
+
+_VALUE_NAMES = {"lbfgs": "λ", "svm": "C", "sgd": "rate"}
 
 
-def _choose(work: Work, index: Tensor, seed: int) -> dict[str, float]:
-    """The best value for each layer, by top-1 on training images that were held out."""
-    how = work.how
-    if len(how.sweep) == 1:
-        return dict.fromkeys(work.layers, how.sweep[0])
-    order = index[torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))]
-    held, rest = order.split([part := max(1, int(len(index) * _HELD_OUT)), len(index) - part])
-    fitted = SOLVERS[how.solver](work, rest, dict.fromkeys(work.layers, how.sweep), seed)
-    right = {name: _right(fitted[name], work.rows[name[0]], held, work) for name in fitted}
-    return {layer: max(how.sweep, key=lambda value: right[layer, value]) for layer in work.layers}
-
-
-def _right(classifier: Classifier, rows: Tensor, index: Tensor, work: Work) -> float:
-    found = logits(classifier, rows, index, work.how.device)
-    if not found.isfinite().all():
-        return -1.0  # it diverged
-    return (found.argmax(1) == work.labels[index]).float().mean().item()
-
-
-def probe(work: Work, seed: int) -> dict[str, dict[str, Any]]:
-    """Fit and score each layer of one network.
-
-    Returns:
-        {layer: what :func:`score` gives, and the ``chosen`` value}.
-
-    Raises:
-        SettingsError: for a learning rate that let a classifier diverge.
-    """
-    index = (
-        work.rows["good"].nonzero()[:, 0] if work.how.uses_rows else torch.arange(len(work.train))
-    )
-    if not (kept := work.test_rows["good"].nonzero()[:, 0]).numel():
-        raise DataError(f"{work.test.data}: none of the {len(work.test)} test images could be read")
-    chosen = _choose(work, index, seed)
-    values: Mapping[str, Sequence[float]] = {layer: (value,) for layer, value in chosen.items()}
-    fitted = SOLVERS[work.how.solver](work, index, values, seed)
-    labels, classes = work.test.require_labels()
-    out = {}
-    for layer, value in chosen.items():
-        found = logits(fitted[layer, value], work.test_rows[layer], kept, work.how.device)
-        if not found.isfinite().all():
-            raise SettingsError(
-                f"the probe of {layer} diverged at {value:g}; give smaller values, as --sweep {value / 10:g}"
-            )
-        out[layer] = score(found, torch.from_numpy(labels)[kept], classes) | {"chosen": value}
-    return out
-
-
-def images_to_see(how: Settings, train: int, test: int) -> int:
-    """Images that a task counts in all, given the sizes of the splits."""
-    networks = 1 + how.seeds * how.untrained
-    seen = networks * (test + train * how.uses_rows)
-    if how.solver == "sgd" and how.crops:
-        passes = 1 + (1 - _HELD_OUT) * (len(how.sweep) > 1)
-        seen += round(how.seeds * (1 + how.untrained) * how.epochs * passes * train)
-    return seen
-
-
-def run(
-    model: str | Path, data: str, settings: Settings, progress: OnImages | None = None
-) -> Results:
+@register_task
+class Linear(Task[LinearConfig]):
     """Probe a model's layers.
 
-    Args:
-        model: anything that ``zoo.load`` takes.
-        data: anything that ``open_source`` takes, with labels in both splits.
-        settings: of the task.
-        progress: is called with the number of images that went through a network, or were kept from an earlier time.
-
-    Returns:
-        Metrics ``res5/top1``, ``res5/top5``, … per layer, 0–1, means over the seeds; ``…/top1_std`` with more than one;
-        with baselines also ``untrained/res5/top1``, … and ``pixels/top1``. Details: for each the runs, with accuracy
-        per class, confusion matrix and the chosen value.
-
-    Raises:
-        SettingsError, DataError, ModelError: before anything is trained.
+    Metrics: ``res5/top1``, ``res5/top5``, … per layer, 0–1, means over the seeds; ``…/top1_std``
+    with more than one; with baselines also ``untrained/res5/top1``, … and ``pixels/top1``. Details:
+    for each the runs, with accuracy per class, confusion matrix and the chosen value.
     """
-    began = time.monotonic()
-    settings.check()
-    SOLVERS[settings.solver]
-    train, test = labelled_splits(data, skip_bad=settings.skip_bad)
-    if len(train) < 2 * len(train.classes or []):
-        raise DataError(
-            f"{data}: {len(train)} training images are too few to probe {len(train.classes or [])} classes"
+
+    name: ClassVar[str] = "linear"
+    title: ClassVar[str] = "linear probe"
+    help: ClassVar[str] = "Train a linear classifier on each layer of a frozen model."
+    hub_task_type: ClassVar[str] = "image-classification"
+    Config = LinearConfig
+    presets = PRESETS
+    default_preset: ClassVar[str] = "lbfgs"
+
+    def num_images(self, inputs: TaskInputs, config: LinearConfig) -> int:
+        """Images through each network once, and once more for each epoch on crops."""
+        train = len(inputs.train)
+        networks = 1 + config.seeds * config.baselines
+        images = networks * (len(inputs.test) + train * config.uses_features)
+        if config.trains_on_crops:
+            from downstream.linear.probe import HELD_OUT
+
+            passes = 1.0
+            if len(config.sweep) > 1:
+                passes += 1 - HELD_OUT
+            trained = config.seeds * (1 + config.baselines)
+            images += round(trained * config.epochs * passes * train)
+        return images
+
+    def headline(self, inputs: TaskInputs, config: LinearConfig) -> str:
+        """The line above the table."""
+        return f"Linear probes of {inputs.model_name} on {inputs.data}: {config.solver}"
+
+    def run(
+        self, inputs: TaskInputs, config: LinearConfig, on_progress: OnProgress | None = None
+    ) -> Results:
+        """Choose, fit and score each layer of each network."""
+        from downstream.features.layers import check_layers
+        from downstream.linear.probe import probe_layers
+        from downstream.linear.probe_context import SOLVERS
+
+        began = time.monotonic()
+        config.check()
+        SOLVERS[config.solver]
+        train = inputs.train
+        num_classes = len(train.require_labels()[1])
+        if len(train) < 2 * num_classes:
+            raise DataError(
+                f"{inputs.data}: {len(train)} training images are too few to probe "
+                f"{num_classes} classes"
+            )
+        layers = list(config.layers or inputs.model.layers)
+        check_layers(inputs.model, layers)
+        probed = [*layers, "pixels"] if config.probes_pixels else layers
+        contexts = _Contexts(inputs, config, count_images(on_progress, ""))
+        pretrained = contexts.of(inputs.model, inputs.model_sha256, probed)
+        runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for seed in range(config.seed, config.seed + config.seeds):
+            for layer, scores in probe_layers(pretrained, seed).items():
+                runs[layer].append(scores)
+            if config.baselines:
+                for layer, scores in probe_layers(contexts.untrained(seed, layers), seed).items():
+                    runs[f"untrained/{layer}"].append(scores)
+        return self._results(inputs, config, pretrained, layers, runs, time.monotonic() - began)
+
+    def _results(
+        self,
+        inputs: TaskInputs,
+        config: LinearConfig,
+        context: "ProbeContext",
+        layers: Sequence[str],
+        runs: dict[str, list[dict[str, Any]]],
+        seconds: float,
+    ) -> Results:
+        from downstream.metrics import over_seeds
+
+        metrics: dict[str, float] = {}
+        for name in sorted(runs, key=lambda name: name.startswith("untrained/")):
+            metrics |= over_seeds(name, runs[name])
+        bad = len(inputs.train.bad)
+        if config.uses_features:
+            bad = int((~context.train_features["good"]).sum())
+        test_size = int(context.test_features["good"].sum())
+        return self.results(
+            inputs,
+            config,
+            split_sizes={"train": len(inputs.train) - bad, "test": test_size},
+            metrics=metrics,
+            seconds=seconds,
+            settings={"layers": list(layers)},
+            details=dict(runs),
         )
-    folder = zoo.locate(model)
-    backbone, digest = zoo.load(folder), sha256(folder / WEIGHTS)
-    layers = settings.layers or backbone.layers
-    check_layers(backbone, layers)
-    runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    known = (lambda key: key) if settings.cache else lambda key: None
-    more = ["pixels"] if settings.pixels else []
-    trained = Work(backbone, known(digest), [*layers, *more], train, test, settings, progress)
-    for seed in range(settings.seed, settings.seed + settings.seeds):
-        for layer, result in probe(trained, seed).items():
-            runs[layer].append(result)
-        if settings.untrained:
-            torch.manual_seed(seed)
-            fresh = zoo.create(
-                backbone.arch,
-                embed_dim=backbone.embed_dim,
-                stem=backbone.stem,
-                input=backbone.input,
-            ).eval()
-            work = Work(fresh, known(state_digest(fresh)), layers, train, test, settings, progress)
-            for layer, result in probe(work, seed).items():
-                runs[f"untrained/{layer}"].append(result)
-    metrics: dict[str, float] = {}
-    for name in sorted(runs, key=lambda name: name.startswith("untrained/")):
-        metrics |= over_seeds(name, runs[name])
-    bad = int((~trained.rows["good"]).sum()) if settings.uses_rows else len(train.bad)
-    return Results(
-        task="linear",
-        data=data,
-        split_sizes={"train": len(train) - bad, "test": int(trained.test_rows["good"].sum())},
-        settings={**asdict(settings), "layers": list(layers)},
-        metrics=metrics,
-        model_sha256=digest,
-        seconds=round(time.monotonic() - began, 1),
-        details=dict(runs),
-    )
+
+    def table(self, results: Results) -> Table:
+        """A line per layer: accuracies, with their spread over seeds, and what was chosen."""
+        kinds = []
+        for kind in ("top1", "top5"):
+            if any(name.endswith(f"/{kind}") for name in results.metrics):
+                kinds.append(kind)
+        rows = []
+        for name, runs in results.details.items():
+            cells = [percent_with_spread(results.metrics, f"{name}/{kind}") for kind in kinds]
+            chosen = sorted({f"{run['chosen']:g}" for run in runs})
+            rows.append((name, *cells, ", ".join(chosen)))
+        headings = {"top1": "top-1, %", "top5": "top-5, %"}
+        value_name = _VALUE_NAMES[results.settings["solver"]]
+        return Table(columns=("layer", *(headings[kind] for kind in kinds), value_name), rows=rows)
+
+    def figures(self, results: Results, model_name: str) -> Sequence[Figure]:
+        """Accuracy by layer, beside baselines and published numbers."""
+        from downstream.linear.figures import layer_figure
+
+        return [layer_figure(results, model_name)]
+
+
+class _Contexts:
+    """Probe contexts of several networks on the same data."""
+
+    def __init__(
+        self, inputs: TaskInputs, config: LinearConfig, on_images: Callable[[int], None] | None
+    ) -> None:
+        self.inputs = inputs
+        self.config = config
+        self.on_images = on_images
+
+    def of(self, network: "Backbone", cache_key: str, layers: Sequence[str]) -> "ProbeContext":
+        """The context of one network, whose features are cached under the key."""
+        from downstream.linear.probe_context import ProbeContext
+
+        return ProbeContext(
+            network,
+            cache_key if self.config.cache else None,
+            layers,
+            self.inputs.train,
+            self.inputs.test,
+            self.config,
+            self.on_images,
+        )
+
+    def untrained(self, seed: int, layers: Sequence[str]) -> "ProbeContext":
+        """The context of the same network with random weights."""
+        from downstream.features.layers import state_digest
+
+        network = self.inputs.untrained_model(seed).eval()
+        return self.of(network, state_digest(network), layers)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from downstream.figures import Figure, Series, Table
-from downstream.finetune_figures import few_label_figure
+from downstream.finetune.figures import few_label_figure
 from downstream.linear.figures import layer_figure
 from downstream.published import Published, published_rows
 from downstream.report.inputs import TrainingRun

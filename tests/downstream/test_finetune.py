@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from downstream.classifier import Classifier
 from typer.testing import CliRunner
 
 import zoo
 from downstream import finetune as task
-from downstream.classifier import Classifier
 from zoo import DataError, SettingsError
 from zoo.data.sources import open_source
 
