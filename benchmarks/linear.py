@@ -19,10 +19,10 @@ import torch
 from timing import Cases, interleaved, machine, ratio, report
 
 import zoo
-from downstream import knn, linear
 from downstream.features.extract import image_batches
 from downstream.features.layers import layer_features
-from downstream.linear import lbfgs
+from downstream.linear import PRESETS, lbfgs
+from downstream.tasks import run_task
 from zoo.data.sources import open_source
 
 HOW = {"batch_size": 256, "device": "cpu", "workers": 0}
@@ -70,11 +70,11 @@ def extraction(model: str, data: str, rounds: int) -> None:
 
 def tasks(model: str, data: str, rounds: int, names: list[str]) -> None:
     def probes(*layers: str) -> Callable[[], object]:
-        return lambda: linear.run(model, data, linear.Settings(layers=layers))
+        return lambda: run_task("linear", model, data, layers=layers)
 
     cases: dict[str, Callable[[], object]] = {
-        "knn": lambda: knn.run(model, data, knn.Settings()),
-        "svm": lambda: linear.run(model, data, linear.PRESETS["svm"]),
+        "knn": lambda: run_task("knn", model, data),
+        "svm": lambda: run_task("linear", model, data, preset="svm"),
         "pooled": probes("pooled"),
         "all": probes(),
     }
@@ -105,7 +105,7 @@ def against_sklearn(model: str, data: str, layer: str) -> None:
     print(
         f"\n{layer}, {len(y):,} × {train.shape[1]:,}: top-1, %\n\n| λ | ours | scikit-learn |\n|---|--:|--:|"
     )
-    for penalty in linear.PRESETS["lbfgs"].sweep:
+    for penalty in PRESETS["lbfgs"].sweep:
         probe = lbfgs.fit(train, y, int(y.max()) + 1, penalties=(penalty,))[penalty]
         ours = (probe(test).argmax(1) == z).float().mean().item()
         theirs = (

@@ -25,9 +25,9 @@ from timing import machine, memory
 
 from downstream.features.store import ROWS, Manifest
 from downstream.features.store_writer import writing
-from downstream.knn import votes
 from downstream.retrieval import EmbedSettings, Store, embed, search
 from downstream.retrieval.index import KINDS, build_index, open_index, recall
+from downstream.voting import class_votes
 
 _BLOCK, _TIMED = 50_000, 100
 
@@ -79,7 +79,7 @@ def accuracy(train: Store, test: Store, index=None) -> float:
     """Top-1 of the vote of 200 neighbours, %."""
     scores, rows = search(train, test.vectors.float(), 200, index=index)
     labels = torch.from_numpy(train.labels.astype(np.int64))[rows]
-    found = votes(scores, labels, 0.07, len(train.classes)).argmax(1)
+    found = class_votes(scores, labels, 0.07, len(train.classes)).argmax(1)
     return 100 * (found == torch.from_numpy(test.labels.astype(np.int64))).float().mean().item()
 
 

@@ -13,7 +13,7 @@ import torch
 from timing import machine
 
 from downstream.features.extract import embeddings
-from downstream.knn import knn
+from downstream.voting import weighted_knn
 from pretrain import PretrainConfig, pretrain
 from pretrain.export import load_run
 from zoo import Backbone
@@ -58,7 +58,7 @@ class Scores:
         return cls(a, y, b, z)
 
     def knn(self) -> float:
-        found = knn(self.rows, self.labels, self.queries, k=min(200, len(self.rows)))
+        found = weighted_knn(self.rows, self.labels, self.queries, k=min(200, len(self.rows)))
         return (found == self.answer).float().mean().item()
 
     def svm(self) -> float:

@@ -133,9 +133,9 @@ class Knn(Task[KnnConfig]):
             source,
             ["embedding"],
             sha256=inputs.model_sha256 if config.cache else None,
-            batch=config.batch_size,
+            batch_size=config.batch_size,
             device=config.device,
             workers=config.workers,
-            progress=count_images(on_progress, f"{source.split} images"),
+            on_progress=count_images(on_progress, f"{source.split} images"),
         )
         return features["embedding"], features["good"]

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from downstream.features.extract import embeddings
-from downstream.knn import votes
 from downstream.nearest import nearest
+from downstream.voting import class_votes
 from pretrain.communicator import Communicator, communicator_of
 from pretrain.memory_bank.sharded import bounds
 from zoo import DataError
@@ -50,7 +50,7 @@ def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[flo
         queries = torch.cat(communicator.all_gather_object(mine)).to(rows.device)
         cosines, at = nearest(rows, queries, min(k, len(rows)))
         near = labels[at.cpu() + getattr(bank, "start", 0)]
-        found = votes(
+        found = class_votes(
             *best(communicator, cosines.cpu(), near, k, cuts), _TEMPERATURE, int(labels.max()) + 1
         ).argmax(1)
         right = (found == torch.from_numpy(share.labels))[good].sum()

@@ -151,7 +151,7 @@ def _parse_tuple(name: str, hint: Any, text: str) -> tuple[Any, ...]:
 
 
 def _run(task: Task[Any], values: dict[str, Any]) -> None:
-    from npid.console import counter, table
+    from npid.console import progress_bar, table
     from npid.options import pick_device
 
     preset = task.presets[values.get("preset", task.default_preset)]
@@ -163,7 +163,7 @@ def _run(task: Task[Any], values: dict[str, Any]) -> None:
     config: TaskConfig = preset.with_changes(changes)
     config.check()
     inputs = TaskInputs(values["model"], values["data"], skip_bad=config.skip_bad)
-    with counter(task.name, task.num_images(inputs, config)) as progress:
+    with progress_bar(task.name, task.num_images(inputs, config)) as progress:
         results = task.run(inputs, config, progress.add)
     shown = task.table(results)
     table(task.headline(inputs, config), shown.columns, shown.rows)

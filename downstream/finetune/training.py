@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import zoo
-from downstream.features.extract import batches
+from downstream.features.extract import image_batches
 from downstream.finetune.classifier import Classifier
 from downstream.finetune.config import FinetuneConfig
 from downstream.metrics import score_classes
@@ -142,8 +142,8 @@ def score_classifier(model: Classifier, source: Source, config: FinetuneConfig) 
     """
     labels, classes = source.require_labels()
     logits, readable = [], []
-    loader = batches(
-        model.backbone, source, batch=256, device=config.device, workers=config.workers
+    loader = image_batches(
+        model.backbone, source, batch_size=256, device=config.device, workers=config.workers
     )
     for images, good in loader:
         logits.append(model(images).float().cpu())

@@ -154,7 +154,7 @@ def fit(
                 value = value.detach() + part.detach()
             return value
 
-        optimizer.step(loss)  # type: ignore[arg-type]
+        optimizer.step(loss)
         fitted[penalty] = rows.probe(weight, bias)
     return fitted
 

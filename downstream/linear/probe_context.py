@@ -47,7 +47,7 @@ class ProbeContext:
             sha256=self.cache_key,
             device=self.config.device,
             workers=self.config.workers,
-            progress=self.on_images,
+            on_progress=self.on_images,
         )
 
     @cached_property

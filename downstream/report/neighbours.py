@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from downstream.knn import votes
 from downstream.retrieval import Store
 from downstream.retrieval.query import Queries, neighbours
+from downstream.voting import class_votes
 
 K, TEMPERATURE = 200, 0.07
 QUERIES, SHOWN = 1000, 10
@@ -52,7 +52,7 @@ def vote(store: Store, *, queries: int = QUERIES, seed: int = 0) -> Vote:
     if classes := len(store.classes):
         voters = torch.from_numpy(labels.astype(np.int64))[rows]
         voters[voters < 0] = classes  # no class: a vote of its own, which does not count
-        found = votes(cosines, voters, TEMPERATURE, classes + 1)[:, :-1].argmax(1).numpy()
+        found = class_votes(cosines, voters, TEMPERATURE, classes + 1)[:, :-1].argmax(1).numpy()
     return Vote(
         queries=asked,
         rows=rows[:, :SHOWN].numpy(),

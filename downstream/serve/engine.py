@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from downstream.knn import votes
 from downstream.retrieval import Store
 from downstream.retrieval.index import open_index
 from downstream.retrieval.pictures import Pictures
 from downstream.retrieval.query import Queries, embed_image, model_of, neighbours
+from downstream.voting import class_votes
 from zoo import DataError
 
 K, TEMPERATURE = 200, 0.07
@@ -129,7 +129,7 @@ class Engine:
             return []
         labels = torch.from_numpy(self.store.labels[rows.numpy()].astype(np.int64))
         labels[labels < 0] = len(classes)  # no class: a vote of its own, which does not count
-        sums = votes(cosines[None], labels[None], TEMPERATURE, len(classes) + 1)[0, :-1]
+        sums = class_votes(cosines[None], labels[None], TEMPERATURE, len(classes) + 1)[0, :-1]
         shares, best = (sums / sums.sum().clamp(min=1e-12)).topk(min(CLASSES, len(classes)))
         return [
             (classes[c], share)

@@ -44,7 +44,7 @@ def demo(
 
     from downstream.task import TaskInputs
     from downstream.tasks import TASKS
-    from npid.console import counter, table
+    from npid.console import progress_bar, table
     from zoo.utils.files import new_folder
 
     began = time.monotonic()
@@ -56,7 +56,7 @@ def demo(
         config = replace(config, epochs=1, least_steps=steps)
     inputs = TaskInputs(MODEL, DATA)
     with new_folder(out, replace=_is_demo(out)) as folder:
-        with counter("adapt", task.num_images(inputs, config)) as progress:
+        with progress_bar("adapt", task.num_images(inputs, config)) as progress:
             results = task.run(inputs, config, progress.add)
         results.append(folder / "metrics.json")
         drawn = _draw(folder / "demo.png", results, inputs)

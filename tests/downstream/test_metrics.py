@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 
-from downstream.metrics import over_seeds, score
+from downstream.metrics import over_seeds, score_classes
 
 
 @pytest.mark.parametrize("classes", [3, 9, 120])
@@ -15,7 +15,7 @@ def test_scores_are_those_of_scikit_learn(classes):
     )  # the last class has no image
     logits[torch.arange(400), truth] += 1
     names = [f"c{i}" for i in range(classes)]
-    found = score(logits, truth, names)
+    found = score_classes(logits, truth, names)
     y, every = truth.numpy(), np.arange(classes)
     assert found["top1"] == pytest.approx(
         top_k_accuracy_score(y, logits.numpy(), k=1, labels=every)

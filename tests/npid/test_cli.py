@@ -56,9 +56,9 @@ def test_help_answers_within_half_a_second_and_without_torch():
     assert best < 0.5 and "pretrain" in done.stdout
     code = (
         "import sys\nfrom npid.main import app\n"
-        "for words in (['--help'], ['pretrain', '--help']):\n"
+        "for words in (['--help'], ['pretrain', '--help'], ['finetune', '--help']):\n"
         "    app(words, standalone_mode=False)\n"
-        "heavy = {'torch', 'zoo', 'numpy', 'huggingface_hub'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'huggingface_hub'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,14 +10,19 @@ from torch import nn
 from typer.testing import CliRunner
 
 import zoo
-from downstream import linear as task
 from downstream.features.layers import layer_features
-from downstream.linear import lbfgs, probe_context, sgd, svm
+from downstream.linear import PRESETS, Linear, LinearConfig, lbfgs, probe, sgd, svm
+from downstream.linear.probe_context import ProbeContext
+from downstream.task import TaskInputs
 from zoo import DataError, SettingsError
 from zoo.data.sources import open_source
 
-QUICK = task.Settings(layers=("res5",), sweep=(1e-2,), iterations=5)
-CROPS = replace(task.PRESETS["imagenet"], epochs=1, batch=64, sweep=(0.1,))
+QUICK = LinearConfig(layers=("res5",), sweep=(1e-2,), iterations=5)
+CROPS = replace(PRESETS["imagenet"], epochs=1, batch_size=64, sweep=(0.1,))
+
+
+def run(model, data, config):
+    return Linear().run(TaskInputs(model, data, skip_bad=config.skip_bad), config)
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def test_the_solver_is_logistic_regression(penalty, shape, memory, monkeypatch):
 def test_only_the_rows_asked_for_count():
     x, y = data()
     index = torch.arange(0, 400, 2)
-    some = lbfgs.fit(x, y, 4, penalties=(1e-2,), index=index)[1e-2]
+    some = lbfgs.fit(x, y, 4, penalties=(1e-2,), indices=index)[1e-2]
     alone = lbfgs.fit(x[index], y[index], 4, penalties=(1e-2,))[1e-2]
     torch.testing.assert_close(some.weight, alone.weight)
 
@@ -67,7 +72,7 @@ def test_the_probe_scores_as_scikit_learn_does_on_real_features(model, layer):
     theirs = LogisticRegression(C=1 / (1e-2 * len(a)), max_iter=2000).fit(
         (a - mean) / std.clamp(min=1e-6), train.labels
     )
-    ours = task.run(model, "digits", replace(QUICK, layers=(layer,), iterations=200)).metrics[
+    ours = run(model, "digits", replace(QUICK, layers=(layer,), iterations=200)).metrics[
         f"{layer}/top1"
     ]
     assert abs(ours - theirs.score((b - mean) / std.clamp(min=1e-6), test.labels)) <= 0.005
@@ -99,10 +104,16 @@ def test_the_heads_are_vissls():
 def test_sgd_on_kept_features_is_plain_sgd(model):
     """One head, two epochs, against torch's optimizer step by step."""
     how = replace(
-        CROPS, crops=False, layers=("pooled",), norm=False, epochs=2, drops=(1,), sweep=(0.5,)
+        CROPS,
+        crops=False,
+        layers=("pooled",),
+        norm=False,
+        epochs=2,
+        lr_milestones=(1,),
+        sweep=(0.5,),
     )
     train, test = open_source("digits"), open_source("digits", "test")
-    job = probe_context.Work(zoo.load(model), None, how.layers, train, test, how)
+    job = ProbeContext(zoo.load(model), None, how.layers, train, test, how)
     head = sgd.solve(job, torch.arange(100), {"pooled": (0.5,)}, seed=3)["pooled", 0.5]
     torch.manual_seed(3)
     plain = sgd.Head((192,), 10, norm=False)
@@ -114,7 +125,7 @@ def test_sgd_on_kept_features_is_plain_sgd(model):
         [at] = sgd.epoch_order(3, epoch, 100, 64)
         solver.zero_grad()
         F.cross_entropy(
-            plain(job.rows["pooled"][at]), torch.from_numpy(train.labels)[at]
+            plain(job.train_features["pooled"][at]), torch.from_numpy(train.labels)[at]
         ).backward()
         solver.step()
     torch.testing.assert_close(head.linear.weight, plain.linear.weight)
@@ -125,7 +136,7 @@ def test_all_heads_share_each_forward_pass_and_learn_apart(model):
     passes = []
     network.conv1.register_forward_hook(lambda *_: passes.append(1))
     how = replace(CROPS, layers=("conv1", "res5", "embedding"))
-    job = probe_context.Work(network, None, how.layers, train, test, how)
+    job = ProbeContext(network, None, how.layers, train, test, how)
     together = sgd.solve(job, torch.arange(640), {name: (0.1, 0.01) for name in how.layers}, seed=0)
     assert len(together) == 6 and len(passes) == 10 + 1, "ten batches, and one image for the shapes"
     alone = sgd.solve(job, torch.arange(640), {"conv1": (0.1,)}, seed=0)
@@ -134,7 +145,7 @@ def test_all_heads_share_each_forward_pass_and_learn_apart(model):
     )
 
 
-@pytest.mark.parametrize("preset", list(task.PRESETS))
+@pytest.mark.parametrize("preset", list(PRESETS))
 def test_no_preset_changes_a_bit_of_the_trunk(model, preset, monkeypatch):
     seen = []
 
@@ -143,8 +154,8 @@ def test_no_preset_changes_a_bit_of_the_trunk(model, preset, monkeypatch):
         return seen[-1]
 
     monkeypatch.setattr(zoo, "load", load)
-    settings = replace(task.PRESETS[preset].of_length(1), iterations=3)
-    results = task.run(model, "digits", settings)
+    settings = replace(PRESETS[preset].of_length(1), iterations=3)
+    results = run(model, "digits", settings)
     [network] = seen
     assert network.training
     monkeypatch.undo()
@@ -157,54 +168,56 @@ def test_no_preset_changes_a_bit_of_the_trunk(model, preset, monkeypatch):
 
 
 def test_the_published_recipes():
-    imagenet, places, pooled = (task.PRESETS[name] for name in ("imagenet", "places205", "pooled"))
-    assert (imagenet.sweep, imagenet.epochs, imagenet.drops) == ((0.01,), 28, (8, 16, 24))
-    assert (places.sweep, places.epochs, places.drops) == ((0.01,), 14, (4, 8, 12))
+    imagenet, places, pooled = (PRESETS[name] for name in ("imagenet", "places205", "pooled"))
+    assert (imagenet.sweep, imagenet.epochs, imagenet.lr_milestones) == ((0.01,), 28, (8, 16, 24))
+    assert (places.sweep, places.epochs, places.lr_milestones) == ((0.01,), 14, (4, 8, 12))
     assert (
         imagenet.nesterov
         and imagenet.norm
         and imagenet.weight_decay == 5e-4
-        and imagenet.batch == 256
+        and imagenet.batch_size == 256
     )
-    assert (pooled.sweep, pooled.epochs, pooled.drops, pooled.weight_decay) == (
+    assert (pooled.sweep, pooled.epochs, pooled.lr_milestones, pooled.weight_decay) == (
         (30.0,),
         100,
         (60, 80),
         0,
     )
     assert not pooled.norm and pooled.layers == ("pooled",)
-    assert imagenet.of_length(7).drops == (2, 4, 6) and min(imagenet.of_length(1).drops) == 1
+    assert (
+        imagenet.of_length(7).lr_milestones == (2, 4, 6)
+        and min(imagenet.of_length(1).lr_milestones) == 1
+    )
 
 
 def test_crops_teach_and_the_rate_is_chosen_on_training_images_only(model, monkeypatch):
     asked = []
 
-    def spy(classifier, rows, index, job, right=task.task._right):
-        asked.append(len(rows))
-        return right(classifier, rows, index, job)
+    def spy(score, features, indices, context, accuracy=probe.held_out_accuracy):
+        asked.append(len(features))
+        return accuracy(score, features, indices, context)
 
-    monkeypatch.setattr(task.task, "_right", spy)
+    monkeypatch.setattr(probe, "held_out_accuracy", spy)
     how = replace(
-        CROPS, layers=("conv1",), sweep=(1e-6, 0.3), epochs=6, drops=(5,), scale=(0.7, 1.0)
+        CROPS, layers=("conv1",), sweep=(1e-6, 0.3), epochs=6, lr_milestones=(5,), scale=(0.7, 1.0)
     )
-    results = task.run(model, "digits", how)
+    results = run(model, "digits", how)
     assert results.details["conv1"][0]["chosen"] == 0.3 and results.metrics["conv1/top1"] > 0.8
     assert asked == [1437, 1437]
     with pytest.raises(SettingsError, match=r"conv1 diverged at 1e\+30; .*--sweep 1e\+29"):
-        task.run(model, "digits", replace(how, sweep=(1e30,), norm=False))
+        run(model, "digits", replace(how, sweep=(1e30,), norm=False))
 
 
 def test_seeds_and_baselines(model):
     settings = replace(
         QUICK,
         layers=("conv1", "res5"),
-        untrained=True,
-        pixels=True,
+        baselines=True,
         sweep=(1e-2, 1e-1),
         iterations=10,
         seeds=2,
     )
-    results = task.run(model, "digits", settings)
+    results = run(model, "digits", settings)
     names = ["conv1", "res5", "pixels", "untrained/conv1", "untrained/res5"]
     assert list(results.metrics) == [
         f"{name}/{kind}{std}" for name in names for kind in ("top1", "top5") for std in ("", "_std")
@@ -232,14 +245,14 @@ def test_a_class_missing_from_the_test_split_is_fine_and_bad_input_is_named(
     for file in (image_folder / "test" / "cat").iterdir():
         file.unlink()
     (image_folder / "test" / "cat").rmdir()
-    results = task.run(model, str(image_folder), how)
+    results = run(model, str(image_folder), how)
     assert results.split_sizes == {"train": 12, "test": 2} and list(
         results.details["res5"][0]["per_class"]
     ) == ["dog"]
     (image_folder / "train" / "cat" / "1.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"cat.1\.png"):
-        task.run(model, str(image_folder), how)
-    assert task.run(model, str(image_folder), replace(how, skip_bad=True)).split_sizes == {
+        run(model, str(image_folder), how)
+    assert run(model, str(image_folder), replace(how, skip_bad=True)).split_sizes == {
         "train": 11,
         "test": 2,
     }
@@ -247,7 +260,7 @@ def test_a_class_missing_from_the_test_split_is_fine_and_bad_input_is_named(
         if int(file.stem) > 0:
             file.unlink()
     with pytest.raises(DataError, match="2 training images are too few to probe 2 classes"):
-        task.run(model, str(image_folder), how)
+        run(model, str(image_folder), how)
 
 
 def test_settings_that_cannot_be(model):
@@ -256,10 +269,9 @@ def test_settings_that_cannot_be(model):
         ({"sweep": ()}, "sweep must be one or more numbers"),
         ({"sweep": (-1.0,)}, "none negative"),
         ({"solver": "newton"}, "unknown linear solver 'newton'"),
-        ({"solver": "sgd", "pixels": True}, "raw pixels"),
     ):
         with pytest.raises(SettingsError, match=message):
-            task.run(model, "digits", replace(QUICK, **change))
+            run(model, "digits", replace(QUICK, **change))
 
 
 def test_the_command(model, tmp_path):

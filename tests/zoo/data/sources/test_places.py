@@ -174,11 +174,12 @@ def test_places_are_probed_with_their_preset(places205, places365, tmp_path):
     import torch
 
     import zoo
-    from downstream import linear
+    from downstream.linear import PRESETS, Linear
+    from downstream.task import TaskInputs
 
     torch.manual_seed(0)
     spec = zoo.InputSpec(size=16, crop_pct=1.0)
     model = zoo.save(zoo.create("resnet10", embed_dim=16, input=spec).eval(), tmp_path / "model")
     for root, test in ((places205, 3), (places365, 3)):
-        results = linear.run(model, str(root), linear.PRESETS[root.name].of_length(1))
+        results = Linear().run(TaskInputs(model, str(root)), PRESETS[root.name].of_length(1))
         assert results.split_sizes == {"train": 6, "test": test} and "res5/top1" in results.metrics
