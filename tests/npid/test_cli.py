@@ -226,7 +226,7 @@ def test_a_run_may_start_from_a_model(tmp_path):
     assert done.exit_code == 0, done.output
     assert npid("export", tmp_path / "run", "--to", tmp_path / "after").exit_code == 0
     after = zoo.load(tmp_path / "after")
-    assert (after.dim, after.input) == (16, given.input)
+    assert (after.embed_dim, after.input) == (16, given.input)
     for name, parameter in given.named_parameters():
         assert torch.allclose(after.get_parameter(name), parameter, atol=1e-6), name
     done = npid(
