@@ -17,7 +17,7 @@ from downstream.finetune.config import FinetuneConfig
 from downstream.metrics import score_classes
 from zoo import Backbone, DataError
 from zoo.data.augment import Augmentation, Augmenter
-from zoo.data.loader import open_batches, order
+from zoo.data.loader import epoch_order, open_batches
 from zoo.data.source import Source
 from zoo.utils.precision import fast_bf16, shrinks_a_pixel
 
@@ -93,7 +93,7 @@ def fit(
     for epoch, drops, steps in training_schedule(config, len(chosen), seed):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * group["lr_scale"] * 0.1**drops
-        for images, batch in loader.batches(epoch, chosen[steps]):
+        for images, batch in loader.augmented_batches(epoch, chosen[steps]):
             if len(batch) < 2:  # the others were bad and skipped; BatchNorm needs two
                 continue
             with autocast:
@@ -121,7 +121,7 @@ def training_schedule(
         drops = 0
         for milestone in config.lr_milestones:
             drops += epoch * config.epochs >= milestone * epochs
-        yield epoch, drops, order(seed, epoch, num_images, batch_size)
+        yield epoch, drops, epoch_order(seed, epoch, num_images, batch_size)
 
 
 def count_training_images(config: FinetuneConfig, sizes: list[int]) -> int:

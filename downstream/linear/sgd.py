@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from downstream.features.layers import activations, frozen
 from downstream.linear.probe_context import SOLVERS, ProbeContext, ScoreFunctions
 from zoo.data.augment import Augmentation, Augmenter
-from zoo.data.loader import open_batches, order
+from zoo.data.loader import epoch_order, open_batches
 
 Batch = tuple[dict[str, Tensor], Tensor]  # {layer: B×…} and the images' indices
 
@@ -48,7 +48,7 @@ class Head(nn.Module):
 def _steps(context: ProbeContext, indices: Tensor, epoch: int, seed: int) -> Tensor:
     """The shuffled indices of one epoch, steps×batch."""
     batch_size = min(context.config.batch_size, len(indices))
-    return indices[order(seed, epoch, len(indices), batch_size)]
+    return indices[epoch_order(seed, epoch, len(indices), batch_size)]
 
 
 def _batches_of_crops(
@@ -62,7 +62,7 @@ def _batches_of_crops(
     loader = open_batches(context.train, augmenter, torch.device(config.device), config.workers)
 
     def epoch_of(epoch: int) -> Iterator[Batch]:
-        for images, batch in loader.batches(epoch, _steps(context, indices, epoch, seed)):
+        for images, batch in loader.augmented_batches(epoch, _steps(context, indices, epoch, seed)):
             if len(batch) > 1:  # the others were bad and skipped; BatchNorm needs two
                 with torch.no_grad():  # not around the yield: it would hold for the caller too
                     features = activations(context.network, images, layers)
