@@ -93,7 +93,7 @@ def fit(
     for epoch, drops, steps in training_schedule(config, len(chosen), seed):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * group["lr_scale"] * 0.1**drops
-        for images, batch in loader.augmented_batches(epoch, chosen[steps]):
+        for images, batch in loader.augmented(epoch, chosen[steps]):
             if len(batch) < 2:  # the others were bad and skipped; BatchNorm needs two
                 continue
             with autocast:

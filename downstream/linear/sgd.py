@@ -62,7 +62,7 @@ def _batches_of_crops(
     loader = open_batches(context.train, augmenter, torch.device(config.device), config.workers)
 
     def epoch_of(epoch: int) -> Iterator[Batch]:
-        for images, batch in loader.augmented_batches(epoch, _steps(context, indices, epoch, seed)):
+        for images, batch in loader.augmented(epoch, _steps(context, indices, epoch, seed)):
             if len(batch) > 1:  # the others were bad and skipped; BatchNorm needs two
                 with torch.no_grad():  # not around the yield: it would hold for the caller too
                     features = activations(context.network, images, layers)
