@@ -131,6 +131,11 @@ def _parse(entry: Any) -> Results:
     for known in fields(Results):
         if known.name in entry:
             values[known.name] = entry[known.name]
+    _check_types(values)
+    return Results(**values)
+
+
+def _check_types(values: dict[str, Any]) -> None:
     for key in _STRINGS:
         if not isinstance(values[key], str):
             raise TypeError(f"{key} must be a string, got {values[key]!r}")
@@ -140,7 +145,6 @@ def _parse(entry: Any) -> Results:
     for name, value in (*values["metrics"].items(), ("seconds", values["seconds"])):
         if not _is_number(value):
             raise TypeError(f"{values['task']}: {name} must be a number, got {value!r}")
-    return Results(**values)
 
 
 def _is_number(value: Any) -> bool:

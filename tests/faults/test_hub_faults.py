@@ -191,7 +191,7 @@ def test_20_a_failing_file_server_is_bounded_too(published, fetch, tmp_path):
 
 
 def test_20_a_server_that_says_nothing_times_out(published, fetch, monkeypatch):
-    monkeypatch.setattr("zoo.hub._client.SILENCE", 0.1)
+    monkeypatch.setattr("zoo.hub._client.TIMEOUT", 0.1)
     published.fault(
         "GET", "/api/models", times=99, status=500, before=lambda: threading.Event().wait(0.4)
     )

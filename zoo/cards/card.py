@@ -109,9 +109,11 @@ def _name_to_load(directory: Path) -> str:
 
 def _training(meta: dict[str, Any]) -> list[tuple[str, Any]]:
     """How the model was trained: what has no place of its own, and every setting."""
-    shown = {key: value for key, value in meta.items() if key not in _SHOWN_APART}
-    shown["settings"] = meta.get("settings", {})
-    return _flatten(shown)
+    pairs = []
+    for key, value in meta.items():
+        if key not in _SHOWN_APART:
+            pairs += _flatten(value, key)
+    return pairs + _flatten(meta.get("settings", {}), "settings")
 
 
 def _task_type(result: Results) -> str:

@@ -1,4 +1,7 @@
-"""Model directories on the Hugging Face Hub: one commit to publish, checked files to fetch, offline from the cache."""
+"""Model directories on the Hugging Face Hub.
+
+One commit publishes a model; its files are checked when they are fetched; the cache works offline.
+"""
 
 from zoo.hub._client import (
     AuthError,
@@ -9,9 +12,10 @@ from zoo.hub._client import (
     OfflineError,
     UnreachableError,
 )
+from zoo.hub._files import is_repo
 from zoo.hub._list import list_remote
-from zoo.hub._pull import is_repo, pull
-from zoo.hub._push import Pushed, push
+from zoo.hub._pull import pull
+from zoo.hub._push import PushResult, push
 
 __all__ = [
     "AuthError",
@@ -20,7 +24,7 @@ __all__ = [
     "ForbiddenError",
     "NotFoundError",
     "OfflineError",
-    "Pushed",
+    "PushResult",
     "UnreachableError",
     "is_repo",
     "list_remote",

@@ -1,4 +1,7 @@
-"""Calls to the Hub's client with one policy for faults: which are final, which are worth another try, what to say."""
+"""Calls to the Hub's client with one policy for faults.
+
+The policy says which faults are final, which are worth another try, and what the user can do.
+"""
 
 import contextlib
 import logging
@@ -13,9 +16,10 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from zoo.errors import HubError
 
 T = TypeVar("T")
-_WAITS = (1.0, 2.0, 4.0)  # seconds before the second, third and fourth try
-_LONGEST = 60.0  # seconds; a server that asks for more gets no further try
-SILENCE = 60.0  # seconds without a byte after which a request has failed
+TIMEOUT = 60.0
+"""Seconds without a byte after which a request has failed."""
+_BACKOFF = (1.0, 2.0, 4.0)  # seconds before the second, third and fourth try
+_MAX_WAIT = 60.0  # seconds; a server that asks for more gets no further try
 
 
 class AuthError(HubError):
@@ -38,31 +42,33 @@ class UnreachableError(HubError):
     """No answer, or 429 and 5xx to the last try.
 
     Attributes:
-        wait: seconds that the server asks to wait, 0 if it does not say; None where another try is no use.
+        retry_after: Seconds that the server asks to wait, 0 if it does not say; None where another
+            try is no use.
     """
 
-    def __init__(self, message: str, wait: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.wait = wait
+        self.retry_after = retry_after
 
 
 class OfflineError(HubError):
-    """Offline mode, and the cache does not hold what was asked for."""
+    """Offline mode is on, and the cache does not hold what was asked for."""
 
 
 class DamagedError(HubError):
-    """A file that differs from the Hub's record of it, twice."""
+    """A file differs from the Hub's record of it, twice."""
 
 
-_FINAL: dict[int, tuple[type[HubError], str]] = {
+_FINAL: dict[int, tuple[type[HubError], str]] = {  # by HTTP status
     401: (
         AuthError,
-        "the Hub wants a valid token (401): the repository is private or does not exist, or the token is wrong; "
-        "run `hf auth login` or set HF_TOKEN",
+        "the Hub wants a valid token (401): the repository is private or does not exist, or the "
+        "token is wrong; run `hf auth login` or set HF_TOKEN",
     ),
     403: (
         ForbiddenError,
-        "the token may not do this (403): ask the owner for access, or use a token with write scope",
+        "the token may not do this (403): ask the owner for access, or use a token with write "
+        "scope",
     ),
     404: (
         NotFoundError,
@@ -73,97 +79,114 @@ _FINAL: dict[int, tuple[type[HubError], str]] = {
 }
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+def call(subject: str, function: Callable[..., T], *args: Any, tries: int = 4, **kwargs: Any) -> T:
+    """Call the client, with a bounded number of further tries where that can help.
 
+    Args:
+        subject: What the call is about, at the start of messages.
+        function: A function of the client.
+        *args: Its arguments.
+        **kwargs: Its keyword arguments.
+        tries: How often 429, 5xx and broken connections are tried, 4 at most; the waits between
+            are 1, 2 and 4 s, or what the server asks for.
 
-def _seconds(response: Any) -> float | None:
-    """What the server asks for: Retry-After, or the reset time of the Hub's rate limit."""
-    asked = response.headers.get("Retry-After", "").strip()
-    if not asked and response.status_code == 429:
-        asked = response.headers.get("ratelimit", "").rpartition("t=")[2]
-    return float(asked) if asked.isdigit() else None
-
-
-def _explain(what: str, error: Exception) -> HubError | None:
-    """Our error for one of the client's; None for what is no fault of the Hub's or the user's."""
-    for cause in _chain(error):
-        if isinstance(cause, HubError):
-            return cause
-        if isinstance(cause, OfflineModeIsEnabled):
-            return OfflineError(f"{what}: offline mode is on (HF_HUB_OFFLINE)")
-        if isinstance(cause, HfHubHTTPError):
-            return _answered(what, cause)
-        if isinstance(cause, httpx2.ConnectError | httpx2.ProxyError):
-            return UnreachableError(
-                f"{what}: no connection to the Hub ({cause}); check the network and HF_ENDPOINT"
-            )
-        if isinstance(cause, httpx2.TransportError):
-            return UnreachableError(
-                f"{what}: the connection broke or timed out ({cause}); try again later", 0
-            )
-    if isinstance(error, OSError) and error.errno is not None:
-        where = error.filename or "the cache"
-        return HubError(
-            f"{what}: no access to {where} ({error.strerror}); free it, or set HF_HOME to another folder"
-        )
-    if isinstance(error, OSError):  # the client's check of the size
-        return UnreachableError(f"{what}: the download was cut short; try again", 0)
-    return HubError(f"{what}: {error}") if isinstance(error, ValueError) else None
-
-
-def _answered(what: str, error: HfHubHTTPError) -> HubError:
-    status = error.response.status_code
-    if status in _FINAL:
-        kind, meaning = _FINAL[status]
-        return kind(f"{what}: {meaning}")
-    if status not in (408, 429) and status < 500:
-        return HubError(f"{what}: the Hub refused the request ({error})")
-    asked = _seconds(error.response) or 0.0
-    if asked > _LONGEST:
-        return UnreachableError(
-            f"{what}: the Hub answered {status} and asks to wait {asked:.0f} s; try again then"
-        )
-    return UnreachableError(f"{what}: the Hub answered {status}; try again later", asked)
+    Raises:
+        HubError: The subclass for the cause; 401, 403, 404, 409 and 412 at once.
+    """
+    for attempt in range(tries):
+        try:
+            with _timeout_and_quiet():
+                return function(*args, **kwargs)
+        except Exception as error:
+            fault = _translate(subject, error)
+            if fault is None:
+                raise
+            is_last = attempt == tries - 1
+            if is_last or not isinstance(fault, UnreachableError) or fault.retry_after is None:
+                raise fault from error
+            time.sleep(max(_BACKOFF[attempt], fault.retry_after))
+    raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager
-def _limited() -> Iterator[None]:
-    """The client waits without end by default, and warns of what we report or chose ourselves: its own retries, and
-    that open files are not sent by its chunk store (which keeps every Hub served)."""
-    session, logger = get_session(), logging.getLogger("huggingface_hub")
-    before, session.timeout = session.timeout, httpx2.Timeout(SILENCE)
-    level = logger.level
+def _timeout_and_quiet() -> Iterator[None]:
+    """Bound the client's waits, which are endless by default, and silence its warnings.
+
+    It warns of what we report or chose ourselves: its own retries, and that open files are not sent
+    by its chunk store (which keeps every Hub served).
+    """
+    session = get_session()
+    logger = logging.getLogger("huggingface_hub")
+    timeout_before = session.timeout
+    level_before = logger.level
+    session.timeout = httpx2.Timeout(TIMEOUT)
     logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        session.timeout = before
-        logger.setLevel(level)
+        session.timeout = timeout_before
+        logger.setLevel(level_before)
 
 
-def call(what: str, function: Callable[..., T], *args: Any, tries: int = 4, **kwargs: Any) -> T:
-    """Call the client, with a bounded number of further tries where that can help.
+def _translate(subject: str, error: Exception) -> HubError | None:
+    """Find our error for one of the client's; None if neither the Hub nor the user is at fault.
 
-    Args:
-        what: names the thing in messages.
-        tries: 429, 5xx and broken connections are tried so often, after 1, 2, 4 s or what the server asks for.
-
-    Raises:
-        HubError: the subclass for the cause; 401, 403, 404, 409 and 412 at once.
+    The client has no errors of its own for broken connections: those of its HTTP library pass.
     """
-    for wait in (*_WAITS[: tries - 1], None):
-        try:
-            with _limited():
-                return function(*args, **kwargs)
-        except Exception as error:
-            fault = _explain(what, error)
-            if fault is None:
-                raise
-            if wait is None or not isinstance(fault, UnreachableError) or fault.wait is None:
-                raise fault from error
-            time.sleep(max(wait, fault.wait))
-    raise AssertionError("unreachable")
+    for cause in _causes(error):
+        if isinstance(cause, HubError):
+            return cause
+        if isinstance(cause, OfflineModeIsEnabled):
+            return OfflineError(f"{subject}: offline mode is on (HF_HUB_OFFLINE)")
+        if isinstance(cause, HfHubHTTPError):
+            return _status_error(subject, cause)
+        if isinstance(cause, httpx2.ConnectError | httpx2.ProxyError):
+            return UnreachableError(
+                f"{subject}: no connection to the Hub ({cause}); check the network and HF_ENDPOINT"
+            )
+        if isinstance(cause, httpx2.TransportError):
+            return UnreachableError(
+                f"{subject}: the connection broke or timed out ({cause}); try again later", 0
+            )
+    if isinstance(error, OSError) and error.errno is not None:
+        where = error.filename or "the cache"
+        return HubError(
+            f"{subject}: no access to {where} ({error.strerror}); free it, or set HF_HOME to "
+            "another folder"
+        )
+    if isinstance(error, OSError):  # the client's check of the size
+        return UnreachableError(f"{subject}: the download was cut short; try again", 0)
+    return HubError(f"{subject}: {error}") if isinstance(error, ValueError) else None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and all that led to it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _status_error(subject: str, error: HfHubHTTPError) -> HubError:
+    """Find our error for an HTTP status that is no success."""
+    status = error.response.status_code
+    if status in _FINAL:
+        kind, meaning = _FINAL[status]
+        return kind(f"{subject}: {meaning}")
+    if status not in (408, 429) and status < 500:
+        return HubError(f"{subject}: the Hub refused the request ({error})")
+    retry_after = _retry_after(error.response)
+    if retry_after > _MAX_WAIT:
+        return UnreachableError(
+            f"{subject}: the Hub answered {status} and asks to wait {retry_after:.0f} s; try again "
+            "then"
+        )
+    return UnreachableError(f"{subject}: the Hub answered {status}; try again later", retry_after)
+
+
+def _retry_after(response: httpx2.Response) -> float:
+    """Seconds to wait by Retry-After or the reset time of the Hub's rate limit; 0 if not said."""
+    seconds = response.headers.get("Retry-After", "").strip()
+    if not seconds and response.status_code == 429:
+        seconds = response.headers.get("ratelimit", "").rpartition("t=")[2]
+    return float(seconds) if seconds.isdigit() else 0.0

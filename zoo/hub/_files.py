@@ -6,53 +6,76 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi
+from huggingface_hub.hf_api import RepoSibling
 
 from zoo.errors import HubError
 from zoo.hub import _client
 from zoo.hub._client import call
 from zoo.models.model_dir import BANK, CONFIG, WEIGHTS
+from zoo.results import METRICS_FILE
 
-CARD, METRICS = "README.md", "metrics.json"
-ALLOWED = (
-    CONFIG,
-    CARD,
-    METRICS,
-    BANK,
-    WEIGHTS,
-)  # fetched in this order: weights in place mean that all is
+CARD = "README.md"
+MODEL_FILES = (CONFIG, CARD, METRICS_FILE, BANK, WEIGHTS)
+"""The files of a model, in the order in which they are fetched: weights in place mean that all is.
+"""
+SOURCE = "source.json"
+"""Beside a pulled copy: repository, the revision asked for, and the commit."""
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _REVISION = re.compile(r"\w[\w./-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
-class Record:
-    """The Hub's word on a file: its size in bytes, and the sha256 of its content (LFS) or git's sha1 of it."""
+class FileRecord:
+    """The Hub's record of a file.
+
+    Attributes:
+        size: Size in bytes.
+        digest: The sha256 of its content (64 hex digits, for LFS), or git's sha1 of it (40).
+    """
 
     size: int
     digest: str
 
-    def fits(self, content: bytes | Path) -> bool:
+    @property
+    def is_sha256(self) -> bool:
+        """Whether the digest is a sha256, not git's id."""
+        return len(self.digest) == 64
+
+    def matches(self, content: bytes | Path) -> bool:
         """Whether a file, or bytes, are what the record says."""
         if isinstance(content, Path) and content.stat().st_size != self.size:
             return False
-        return digest(content, sha256=len(self.digest) == 64) == self.digest
+        return hex_digest(content, sha256=self.is_sha256) == self.digest
 
 
 @dataclass(frozen=True)
-class Remote:
-    """A repository at one commit."""
+class RepoState:
+    """A repository at one commit.
+
+    Attributes:
+        commit: The commit's 40 hex digits.
+        files: Name → record.
+        private: Whether it is private; None if the Hub does not say.
+    """
 
     commit: str
-    files: dict[str, Record]
+    files: dict[str, FileRecord]
     private: bool | None
 
 
-def digest(content: bytes | Path, *, sha256: bool) -> str:
-    """Hex sha256 of the content, or its git blob id."""
-    size = content.stat().st_size if isinstance(content, Path) else len(content)
-    hashed = (
-        hashlib.sha256() if sha256 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    )
+def hex_digest(content: bytes | Path, *, sha256: bool) -> str:
+    """Hash a file, or bytes.
+
+    Args:
+        content: What is hashed.
+        sha256: Whether to give the sha256; otherwise the git blob id.
+    """
+    if sha256:
+        hashed = hashlib.sha256()
+    else:
+        size = content.stat().st_size if isinstance(content, Path) else len(content)
+        hashed = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
     if isinstance(content, bytes):
         hashed.update(content)
         return hashed.hexdigest()
@@ -62,55 +85,72 @@ def digest(content: bytes | Path, *, sha256: bool) -> str:
     return hashed.hexdigest()
 
 
+def is_commit(revision: str) -> bool:
+    """Whether a revision is a commit in full, which never names anything else."""
+    return _COMMIT.fullmatch(revision) is not None
+
+
 def is_repo(model: str | Path) -> bool:
-    """Whether this is written like ``org/name`` or ``org/name@revision``."""
-    return isinstance(model, str) and bool(_REPO.fullmatch(model.partition("@")[0]))
+    """Whether this is written like ``org/name`` or ``org/name@revision``.
+
+    Example:
+        >>> is_repo("lab/model@v1")
+        True
+        >>> is_repo("model")
+        False
+    """
+    return isinstance(model, str) and _REPO.fullmatch(model.partition("@")[0]) is not None
 
 
-def split(model: str, revision: str | None = None) -> tuple[str, str]:
-    """Repository and revision (``main`` by default) of ``org/name[@revision]``.
+def split_revision(model: str, revision: str | None = None) -> tuple[str, str]:
+    """Split ``org/name[@revision]`` into repository and revision.
+
+    Args:
+        model: Repository, with or without a revision.
+        revision: The revision, where ``model`` does not say; ``main`` by default.
 
     Raises:
-        HubError: if it is not written like that, or names two revisions.
+        HubError: If it is not written like that, or names two revisions.
+
+    Example:
+        >>> split_revision("lab/model@v1")
+        ('lab/model', 'v1')
     """
-    repo, _, given = model.partition("@")
+    repo, _, repo_revision = model.partition("@")
     if not is_repo(model):
         raise HubError(f"{model!r} is no repository: expected org/name or org/name@revision")
-    if given and revision and given != revision:
+    if repo_revision and revision and repo_revision != revision:
         raise HubError(
             f"{model!r} and the revision {revision!r} contradict each other; give one of them"
         )
-    wanted = given or revision or "main"
-    if not _REVISION.fullmatch(wanted) or ".." in wanted:
+    revision = repo_revision or revision or "main"
+    if not _REVISION.fullmatch(revision) or ".." in revision:
         raise HubError(
-            f"{wanted!r} is no revision: expected a branch, a tag or a commit of 40 hex digits"
+            f"{revision!r} is no revision: expected a branch, a tag or a commit of 40 hex digits"
         )
-    return repo, wanted
+    return repo, revision
 
 
-def check_name(name: str, repo: str) -> None:
-    """Refuse file names that could lead out of a folder on some system, whether they are fetched or not.
+def check_file_name(name: str, repo: str) -> None:
+    """Refuse file names that could lead out of a folder on some system, fetched or not.
 
     Raises:
-        HubError: naming the file.
+        HubError: Naming the file.
     """
-    parts = name.split("/")
-    if (
-        "\\" in name
-        or ":" in name
-        or "\0" in name
-        or any(part in ("", ".", "..") for part in parts)
-    ):
+    has_bad_character = any(character in name for character in "\\:\0")
+    has_bad_part = any(part in ("", ".", "..") for part in name.split("/"))
+    if has_bad_character or has_bad_part:
         raise HubError(
-            f"{repo}: refused, for it holds a file with the unsafe name {name!r}; nothing was fetched"
+            f"{repo}: refused, for it holds a file with the unsafe name {name!r}; nothing was "
+            "fetched"
         )
 
 
-def look(api: HfApi, repo: str, revision: str) -> Remote:
-    """The files of a repository at a revision, with their checksums, in one request.
+def read_repo(api: HfApi, repo: str, revision: str) -> RepoState:
+    """Ask for the files of a repository at a revision, with their checksums, in one request.
 
     Raises:
-        HubError: if it cannot be read, or holds unsafe names.
+        HubError: If it cannot be read, or holds unsafe names.
     """
     info = call(
         f"{repo}@{revision}",
@@ -118,14 +158,23 @@ def look(api: HfApi, repo: str, revision: str) -> Remote:
         repo,
         revision=revision,
         files_metadata=True,
-        timeout=_client.SILENCE,
+        timeout=_client.TIMEOUT,
     )
     files = {}
-    for file in info.siblings or []:
-        check_name(file.rfilename, repo)
-        known = file.lfs.sha256 if file.lfs else file.blob_id
-        if known and file.size is not None:
-            files[file.rfilename] = Record(file.lfs.size if file.lfs else file.size, known)
-    if not re.fullmatch(r"[0-9a-f]{40}", info.sha or ""):
+    for sibling in info.siblings or []:
+        check_file_name(sibling.rfilename, repo)
+        record = _record(sibling)
+        if record is not None:
+            files[sibling.rfilename] = record
+    if info.sha is None or not is_commit(info.sha):
         raise HubError(f"{repo}@{revision}: the Hub did not say which commit this is")
-    return Remote(info.sha or "", files, info.private)
+    return RepoState(info.sha, files, info.private)
+
+
+def _record(sibling: RepoSibling) -> FileRecord | None:
+    """The record of one file in the Hub's answer, if it is complete."""
+    if sibling.size is None:
+        return None
+    if sibling.lfs:
+        return FileRecord(sibling.lfs.size, sibling.lfs.sha256)
+    return FileRecord(sibling.size, sibling.blob_id) if sibling.blob_id else None

@@ -11,25 +11,32 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from zoo import cards
 from zoo.errors import HubError
 from zoo.hub._client import ConflictError, NotFoundError, UnreachableError, call
-from zoo.hub._files import ALLOWED, CARD, Remote, is_repo, look
+from zoo.hub._files import CARD, MODEL_FILES, SOURCE, RepoState, is_repo, read_repo
 from zoo.models.model_dir import load_bank, load_directory
 from zoo.utils.files import format_bytes
 
+_COMMIT_TRIES = 2
+_COMMIT_WAIT = 2.0  # seconds between them, unless the server asks for more
+
+Contents = dict[str, Path | bytes]
+"""The files of a model: name → where the content lies, or the content itself."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Pushed:
+class PushResult:
     """What a push did, or would do.
 
     Attributes:
         repo: ``org/name``.
-        sizes: {file: bytes} of all files of the model.
-        uploaded, deleted: files that the commit changed; for a dry run, ``uploaded`` is all that could be needed.
-        left_out: files of the directory that are no part of a model.
-        card: the text of README.md.
-        commit: of the repository afterwards; None for a dry run.
-        url: where to look at it.
-        tag: the tag that names the commit.
-        dry_run: whether nothing was sent.
+        sizes: File → bytes, for all files of the model.
+        uploaded: Files that the commit changed; for a dry run, all that could be needed.
+        card: The text of README.md.
+        deleted: Files that the commit removed.
+        left_out: Files of the directory that are no part of a model.
+        commit: The repository's commit afterwards; None for a dry run.
+        url: Where to look at it.
+        tag: The tag that names the commit.
+        dry_run: Whether nothing was sent.
     """
 
     repo: str
@@ -44,19 +51,22 @@ class Pushed:
     dry_run: bool = False
 
     def lines(self) -> list[str]:
-        """What to tell the user, one statement a line."""
-        verb = {True: "would upload", False: "uploaded"}[self.dry_run]
-        said = []
+        """Say what was done, one statement a line."""
+        verb = "would upload" if self.dry_run else "uploaded"
+        lines = []
         for name, size in self.sizes.items():
-            said.append(
-                f"{verb if name in self.uploaded else 'unchanged'}: {name} ({format_bytes(size)})"
-            )
-        said += [f"deleted: {name}" for name in self.deleted]
-        said += [f"left out: {name} (no part of a model)" for name in self.left_out]
+            status = verb if name in self.uploaded else "unchanged"
+            lines.append(f"{status}: {name} ({format_bytes(size)})")
+        for name in self.deleted:
+            lines.append(f"deleted: {name}")
+        for name in self.left_out:
+            lines.append(f"left out: {name} (no part of a model)")
         if self.dry_run:
-            return [*said, f"dry run: nothing was sent to {self.url}"]
-        tag = f", tag {self.tag}" if self.tag else ""
-        return [*said, f"{self.url} is at commit {(self.commit or '')[:12]}{tag}"]
+            lines.append(f"dry run: nothing was sent to {self.url}")
+        else:
+            tag = f", tag {self.tag}" if self.tag else ""
+            lines.append(f"{self.url} is at commit {(self.commit or '')[:12]}{tag}")
+        return lines
 
 
 def push(
@@ -70,60 +80,72 @@ def push(
     token: str | None = None,
     parent: str | None = None,
     message: str | None = None,
-) -> Pushed:
+) -> PushResult:
     """Publish a model directory: weights, config, card, metrics and bank in one commit.
 
-    The repository is created if need be. Nothing is uploaded when it holds the same files already, so a push that was
-    interrupted is finished by pushing again. A card is generated where the directory has none.
+    The repository is created if need be. Nothing is uploaded when it holds the same files already,
+    so a push that was interrupted is finished by pushing again. A card is generated where the
+    directory has none.
 
     Args:
-        directory: a model directory; it must load.
+        directory: A model directory; it must load.
         repo: ``org/name``.
-        private: whether a new repository is private; one that exists and is public is refused.
-        tag: names the commit, for ``org/name@tag``; a tag that names another commit is never moved.
-        endpoint: of the Hub; HF_ENDPOINT or huggingface.co by default.
-        dry_run: only say what would be sent; no network is used.
-        token: by default the saved one, or HF_TOKEN.
-        parent: the commit of ``main`` that this push builds on; by default whatever it is when the push starts.
-        message: of the commit.
+        private: Whether a new repository is private; one that exists and is public is refused.
+        tag: Names the commit, for ``org/name@tag``; a tag that names another commit is never moved.
+        endpoint: URL of the Hub; HF_ENDPOINT or huggingface.co by default.
+        dry_run: Only say what would be sent; no network is used.
+        token: By default the saved one, or HF_TOKEN.
+        parent: The commit of ``main`` that this push builds on; by default whatever it is when the
+            push starts.
+        message: The commit's message.
 
     Raises:
-        ModelError: if the directory does not load.
-        ConflictError: if the branch moved meanwhile, the tag is taken, or the repository is public against ``private``.
-        HubError: another subclass for the cause; the repository is as it was.
+        ModelError: If the directory does not load.
+        ConflictError: If the branch moved meanwhile, the tag is taken, or the repository is public
+            against ``private``.
+        HubError: Another subclass for the cause; the repository is as it was.
     """
     if not is_repo(repo) or "@" in repo:
         raise HubError(f"{repo!r} is no repository name: expected org/name; a tag is given apart")
     directory = Path(directory)
     load_directory(directory)
     load_bank(directory)
-    card = (
-        (directory / CARD).read_text()
-        if (directory / CARD).is_file()
-        else cards.render(directory, repo=repo)
-    )
-    files: dict[str, Path | bytes] = {
-        name: directory / name for name in ALLOWED if (directory / name).is_file()
-    }
-    files[CARD] = card.encode()
+    card = _card(directory, repo)
+    contents = _contents(directory, card)
     api = HfApi(endpoint=endpoint, token=token)
-    plan = Pushed(
+    plan = PushResult(
         repo=repo,
-        sizes={name: _size(content) for name, content in files.items()},
-        uploaded=list(files),
+        sizes={name: _size(content) for name, content in contents.items()},
+        uploaded=list(contents),
         card=card,
-        left_out=sorted(
-            p.name for p in directory.iterdir() if p.name not in ALLOWED and p.name != "source.json"
-        ),
+        left_out=_left_out(directory),
         url=f"{api.endpoint}/{repo}",
         tag=tag,
         dry_run=dry_run,
     )
-    return (
-        plan
-        if dry_run
-        else _send(api, plan, files, private, parent, message or f"Push {directory.name}")
-    )
+    if dry_run:
+        return plan
+    return _send(api, plan, contents, private, parent, message or f"Push {directory.name}")
+
+
+def _card(directory: Path, repo: str) -> str:
+    """Read the directory's card, or write one."""
+    path = directory / CARD
+    return path.read_text() if path.is_file() else cards.render(directory, repo=repo)
+
+
+def _contents(directory: Path, card: str) -> Contents:
+    contents: Contents = {}
+    for name in MODEL_FILES:
+        if (directory / name).is_file():
+            contents[name] = directory / name
+    contents[CARD] = card.encode()
+    return contents
+
+
+def _left_out(directory: Path) -> list[str]:
+    expected = (*MODEL_FILES, SOURCE)
+    return sorted(path.name for path in directory.iterdir() if path.name not in expected)
 
 
 def _size(content: Path | bytes) -> int:
@@ -132,108 +154,126 @@ def _size(content: Path | bytes) -> int:
 
 def _send(
     api: HfApi,
-    plan: Pushed,
-    files: dict[str, Path | bytes],
+    plan: PushResult,
+    contents: Contents,
     private: bool,
     parent: str | None,
     message: str,
-) -> Pushed:
-    repo, tag = plan.repo, plan.tag
-    try:
-        remote = look(api, repo, "main")
-    except NotFoundError:
-        call(f"creating {repo}", api.create_repo, repo, private=private, exist_ok=True)
-        remote = look(api, repo, "main")
-    if private and remote.private is False:
+) -> PushResult:
+    """Bring the repository to the planned state, creating it if need be."""
+    repo = plan.repo
+    tag = plan.tag
+    state = _read_or_create(api, repo, private)
+    if private and state.private is False:
         raise ConflictError(
             f"{repo} exists and is public, so nothing was sent; make it private on the Hub first"
         )
-    tagged = _tagged(api, repo, tag) if tag else None
-    changed, stale = _difference(files, remote)
-    if tagged and (changed or stale or tagged != remote.commit):
+    tagged = _tagged_commit(api, repo, tag) if tag else None
+    changed = _changed(contents, state)
+    stale = _stale(contents, state)
+    is_current = not changed and not stale
+    if tagged and not (is_current and tagged == state.commit):
         raise ConflictError(
             f"{repo}: the tag {tag!r} names commit {tagged[:12]} already; choose another tag"
         )
-    if changed or stale:
-        if parent not in (None, remote.commit):
-            raise _moved(repo, str(parent), remote)
-        remote = _publish(api, repo, files, remote, message)
+    if not is_current:
+        if parent is not None and parent != state.commit:
+            raise _moved(repo, parent, state)
+        state = _publish(api, repo, contents, state, message)
     if tag and not tagged:
-        call(f"{repo}: tag {tag}", api.create_tag, repo, tag=tag, revision=remote.commit)
-    return replace(plan, uploaded=changed, deleted=stale, commit=remote.commit)
+        call(f"{repo}: tag {tag}", api.create_tag, repo, tag=tag, revision=state.commit)
+    return replace(plan, uploaded=changed, deleted=stale, commit=state.commit)
 
 
-def _difference(files: dict[str, Path | bytes], remote: Remote) -> tuple[list[str], list[str]]:
-    """Files to upload, and files of a model that the repository has too many."""
-    changed = [
-        name
-        for name in files
-        if name not in remote.files or not remote.files[name].fits(files[name])
-    ]
-    return changed, [name for name in ALLOWED if name in remote.files and name not in files]
+def _read_or_create(api: HfApi, repo: str, private: bool) -> RepoState:
+    try:
+        return read_repo(api, repo, "main")
+    except NotFoundError:
+        call(f"creating {repo}", api.create_repo, repo, private=private, exist_ok=True)
+        return read_repo(api, repo, "main")
+
+
+def _tagged_commit(api: HfApi, repo: str, tag: str) -> str | None:
+    """Find the commit that a tag names, if there is such a tag."""
+    try:
+        return read_repo(api, repo, tag).commit
+    except NotFoundError:
+        return None
+
+
+def _changed(contents: Contents, state: RepoState) -> list[str]:
+    """List the files to upload."""
+    changed = []
+    for name, content in contents.items():
+        record = state.files.get(name)
+        if record is None or not record.matches(content):
+            changed.append(name)
+    return changed
+
+
+def _stale(contents: Contents, state: RepoState) -> list[str]:
+    """List the files of a model that the repository has too many."""
+    return [name for name in MODEL_FILES if name in state.files and name not in contents]
 
 
 def _publish(
-    api: HfApi, repo: str, files: dict[str, Path | bytes], before: Remote, message: str
-) -> Remote:
-    """Commit on top of ``before``. An answer may be lost after the commit has arrived, so the branch is asked each
-    time: it holds the new state, the old one (another try is safe), or someone else's."""
-    changed, stale = _difference(files, before)
-    for wait in (2.0, None):
+    api: HfApi, repo: str, contents: Contents, before: RepoState, message: str
+) -> RepoState:
+    """Commit on top of ``before``.
+
+    An answer may be lost after the commit has arrived, so the branch is asked each time: it holds
+    the new state, the old one (another try is safe), or someone else's.
+    """
+    changed = {name: contents[name] for name in _changed(contents, before)}
+    stale = _stale(contents, before)
+    for attempt in range(_COMMIT_TRIES):
         fault = None
         try:
-            _commit(
-                api, repo, {name: files[name] for name in changed}, stale, before.commit, message
-            )
+            _commit(api, repo, changed, stale, before.commit, message)
         except ConflictError as error:
-            raise _moved(repo, before.commit, look(api, repo, "main")) from error
+            raise _moved(repo, before.commit, read_repo(api, repo, "main")) from error
         except UnreachableError as error:
             fault = error
-        now = look(api, repo, "main")
-        if _difference(files, now) == ([], []):
+        now = read_repo(api, repo, "main")
+        if not _changed(contents, now) and not _stale(contents, now):
             return now
         if now.commit != before.commit:
             raise _moved(repo, before.commit, now) from fault
         if fault is None:
             raise HubError(f"{repo}: the Hub took the push but shows the old state; push again")
-        if wait is None or fault.wait is None:
+        if attempt == _COMMIT_TRIES - 1 or fault.retry_after is None:
             raise fault
-        time.sleep(max(wait, fault.wait))
+        time.sleep(max(_COMMIT_WAIT, fault.retry_after))
     raise AssertionError("unreachable")
 
 
-def _moved(repo: str, parent: str, now: Remote) -> ConflictError:
+def _moved(repo: str, parent: str, now: RepoState) -> ConflictError:
     return ConflictError(
-        f"{repo}: the branch main moved from {parent[:12]} to {now.commit[:12]} meanwhile, so nothing was published. "
-        f"See what is there with `npid pull {repo} --to DIR`, and push again if yours is to replace it"
+        f"{repo}: the branch main moved from {parent[:12]} to {now.commit[:12]} meanwhile, so "
+        f"nothing was published. See what is there with `npid pull {repo} --to DIR`, and push "
+        "again if yours is to replace it"
     )
-
-
-def _tagged(api: HfApi, repo: str, tag: str) -> str | None:
-    with contextlib.suppress(NotFoundError):
-        return look(api, repo, tag).commit
-    return None
 
 
 def _commit(
     api: HfApi,
     repo: str,
-    files: dict[str, Path | bytes],
+    changed: Contents,
     stale: list[str],
     parent: str,
     message: str,
 ) -> None:
     """Upload what is large, then change everything in one commit on top of ``parent``."""
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as open_files:
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
-        for name, content in files.items():
-            opened = (
-                io.BytesIO(content)
-                if isinstance(content, bytes)
-                else stack.enter_context(open(content, "rb"))
-            )
-            operations.append(CommitOperationAdd(name, opened))
-        operations += [CommitOperationDelete(name) for name in stale]
+        for name, content in changed.items():
+            if isinstance(content, bytes):
+                operations.append(CommitOperationAdd(name, io.BytesIO(content)))
+            else:
+                file = open_files.enter_context(open(content, "rb"))
+                operations.append(CommitOperationAdd(name, file))
+        for name in stale:
+            operations.append(CommitOperationDelete(name))
         call(
             f"pushing to {repo}",
             api.create_commit,
