@@ -1,7 +1,8 @@
-"""A small Hub on the loopback interface for the real client: commits and blobs on disk, faults on demand.
+"""A small Hub on the loopback interface for the real client, with faults on demand.
 
-It speaks what a push and a pull need: repositories, preupload, LFS batches, commits with a parent, tags, listings, and
-files with ETag and Range. ``server.fault(...)`` makes the next matching requests fail, break off or lie.
+It speaks what a push and a pull need: repositories, preupload, LFS batches, commits with a parent,
+tags, listings, and files with ETag and Range. ``server.fault(...)`` makes the next matching
+requests fail, break off or lie.
 """
 
 import base64
@@ -16,14 +17,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hub_store import HubStore
 
 
 @dataclass
 class Fault:
     """What happens to the next ``times`` requests that match.
 
-    ``status`` is answered with ``headers``; ``cut`` sends half of the body and closes; ``drop`` closes without an
-    answer; ``late`` does what was asked, then drops; ``corrupt`` flips a byte of the body; ``before`` is called.
+    ``status`` is answered with ``headers``; ``cut`` sends half of the body and closes; ``drop``
+    closes without an answer; ``late`` does what was asked, then drops; ``corrupt`` flips a byte of
+    the body; ``before`` is called.
     """
 
     method: str
@@ -35,14 +38,14 @@ class Fault:
     before: object = None
 
 
-class HubServer:
+class HubServer(HubStore):
     """State and switchboard; requests are seen in ``log`` as (method, path)."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        super().__init__(root)
         self.log: list[tuple[str, str]] = []
         self.faults: list[Fault] = []
-        self.token: str | None = None  # wanted on every request, if set
+        self.token: str | None = None  # expected on every request, if set
         self.lock = threading.RLock()
         self.closed = False
         handler = type("Handler", (_Handler,), {"hub": self})
@@ -74,58 +77,6 @@ class HubServer:
     def count(self, method: str, path: str) -> int:
         return sum(m == method and bool(re.search(path, p)) for m, p in self.log)
 
-    # what is kept: repos/<org>/<name>/{repo,<commit>}.json and blobs/<sha256 or git id>
-
-    def repo(self, name: str) -> dict | None:
-        path = self.root / "repos" / name / "repo.json"
-        return json.loads(path.read_text()) if path.exists() else None
-
-    def put_repo(self, name: str, repo: dict) -> None:
-        path = self.root / "repos" / name / "repo.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(repo))
-
-    def create(self, name: str, private: bool = False) -> None:
-        self.put_repo(name, {"private": private, "refs": {"main": self.put_commit(name, None, {})}})
-
-    def put_commit(self, name: str, parent: str | None, files: dict) -> str:
-        content = json.dumps({"parent": parent, "files": files}, sort_keys=True)
-        commit = hashlib.sha1(content.encode()).hexdigest()
-        path = self.root / "repos" / name / f"{commit}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-        return commit
-
-    def files(self, name: str, commit: str) -> dict:
-        return json.loads((self.root / "repos" / name / f"{commit}.json").read_text())["files"]
-
-    def resolve(self, name: str, revision: str) -> str | None:
-        repo = self.repo(name)
-        known = (self.root / "repos" / name / f"{revision}.json").exists() and len(revision) == 40
-        return revision if known else (repo or {"refs": {}})["refs"].get(revision)
-
-    def put_blob(self, content: bytes, *, lfs: bool) -> dict:
-        git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-        oid = hashlib.sha256(content).hexdigest() if lfs else git
-        path = self.root / "blobs" / oid
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-        return {"oid": oid, "size": len(content), "lfs": lfs}
-
-    def blob(self, oid: str) -> bytes:
-        return (self.root / "blobs" / oid).read_bytes()
-
-    def edit(self, name: str, changes: dict[str, bytes]) -> str:
-        """Commit from behind the client's back."""
-        repo = self.repo(name)
-        head = repo["refs"]["main"]
-        new = {
-            path: self.put_blob(c, lfs=path.endswith(".safetensors")) for path, c in changes.items()
-        }
-        repo["refs"]["main"] = self.put_commit(name, head, self.files(name, head) | new)
-        self.put_repo(name, repo)
-        return repo["refs"]["main"]
-
 
 _ID = r"(?P<repo>[^/]+/[^/]+)"
 _ROUTES = [
@@ -148,7 +99,8 @@ _ROUTES = [
 class _Handler(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # headers and body in one packet: a second one would wait 40 ms for the first's acknowledgement
+    # headers and body in one packet: a second one would wait 40 ms for the first's acknowledgement
+    wbufsize = -1
     disable_nagle_algorithm = True
     fault: Fault | None = None
 
@@ -219,11 +171,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(404, b"{}", {"X-Error-Code": what})
 
     def create(self) -> None:
-        wanted = json.loads(self.body)
-        name = f"{wanted['organization']}/{wanted['name']}"
+        request = json.loads(self.body)
+        name = f"{request['organization']}/{request['name']}"
         if self.hub.repo(name):
             return self._json({"url": f"{self.hub.url}/{name}"}, 409)
-        self.hub.create(name, private=wanted.get("visibility") == "private")
+        self.hub.create(name, private=request.get("visibility") == "private")
         self._json({"url": f"{self.hub.url}/{name}"})
 
     def validate(self) -> None:
@@ -236,16 +188,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def listing(self) -> None:
         models = []
-        for path in sorted((self.hub.root / "repos").glob("*/*/repo.json")):
-            name = f"{path.parent.parent.name}/{path.parent.name}"
+        for name in self.hub.names():
             card = self.hub.files(name, self.hub.resolve(name, "main")).get("README.md")
-            data = (
-                yaml.safe_load(self.hub.blob(card["oid"]).decode().split("---")[1]) if card else {}
-            )
-            wanted = self.query.get("filter", [])
-            if name.startswith(self.query["author"][0] + "/") and set(wanted) <= set(
-                data.get("tags", [])
-            ):
+            data = {}
+            if card:
+                data = yaml.safe_load(self.hub.blob(card["oid"]).decode().split("---")[1])
+            is_authors = name.startswith(self.query["author"][0] + "/")
+            requested_tags = set(self.query.get("filter", []))
+            if is_authors and requested_tags <= set(data.get("tags", [])):
                 models.append({"id": name, "tags": data.get("tags"), "cardData": data})
         self._json(models)
 
@@ -262,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
     def batch(self, repo: str) -> None:
         objects = []
         for item in json.loads(self.body)["objects"]:
-            if not (self.hub.root / "blobs" / item["oid"]).exists():
+            if not self.hub.blob_path(item["oid"]).exists():
                 links = {"upload": {"href": f"{self.hub.url}/lfs/{item['oid']}"}}
                 item["actions"] = links | {"verify": {"href": f"{self.hub.url}/lfs/verify"}}
             objects.append(item)
@@ -276,12 +226,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def verify(self) -> None:
         item = json.loads(self.body)
-        path = self.hub.root / "blobs" / item["oid"]
+        path = self.hub.blob_path(item["oid"])
         self._send(200 if path.exists() and path.stat().st_size == item["size"] else 404, b"")
 
     def commit(self, repo: str, rev: str) -> None:
-        kept = self.hub.repo(repo)
-        head = kept["refs"][rev]
+        record = self.hub.repo(repo)
+        head = record["refs"][rev]
         files = self.hub.files(repo, head)
         for line in self.body.splitlines():
             item = json.loads(line)
@@ -297,24 +247,21 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = {"oid": value["oid"], "size": size, "lfs": True}
             elif key == "deletedFile":
                 del files[value["path"]]
-        kept["refs"][rev] = self.hub.put_commit(repo, head, files)
-        self.hub.put_repo(repo, kept)
-        self._json(
-            {
-                "commitOid": kept["refs"][rev],
-                "commitUrl": f"{self.hub.url}/{repo}/commit/{kept['refs'][rev]}",
-            }
-        )
+        commit = self.hub.put_commit(repo, head, files)
+        record["refs"][rev] = commit
+        self.hub.put_repo(repo, record)
+        self._json({"commitOid": commit, "commitUrl": f"{self.hub.url}/{repo}/commit/{commit}"})
 
     def tag(self, repo: str, rev: str) -> None:
-        kept, name = self.hub.repo(repo), json.loads(self.body)["tag"]
-        if name in kept["refs"]:
+        record = self.hub.repo(repo)
+        name = json.loads(self.body)["tag"]
+        if name in record["refs"]:
             return self._json({"error": "tag exists"}, 409)
-        kept["refs"][name] = self.hub.resolve(repo, rev)
-        self.hub.put_repo(repo, kept)
+        record["refs"][name] = self.hub.resolve(repo, rev)
+        self.hub.put_repo(repo, record)
         self._send(200, b"")
 
-    def _at(self, repo: str, rev: str | None) -> str | None:
+    def _commit_of(self, repo: str, rev: str | None) -> str | None:
         if self.hub.repo(repo) is None:
             self._missing("RepoNotFound")
             return None
@@ -324,7 +271,7 @@ class _Handler(BaseHTTPRequestHandler):
         return commit
 
     def info(self, repo: str, rev: str | None = None) -> None:
-        if commit := self._at(repo, rev):
+        if commit := self._commit_of(repo, rev):
             siblings = []
             for name, file in self.hub.files(repo, commit).items():
                 lfs = {"sha256": file["oid"], "size": file["size"], "pointerSize": 130}
@@ -334,16 +281,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"id": repo, "sha": commit, "private": private, "siblings": siblings})
 
     def tree(self, repo: str, rev: str) -> None:
-        if commit := self._at(repo, rev):
-            self._json(
-                [
-                    {"type": "file", "path": name, "size": file["size"], "oid": file["oid"]}
-                    for name, file in self.hub.files(repo, commit).items()
-                ]
-            )
+        if commit := self._commit_of(repo, rev):
+            entries = []
+            for name, file in self.hub.files(repo, commit).items():
+                entry = {"type": "file", "path": name, "size": file["size"], "oid": file["oid"]}
+                entries.append(entry)
+            self._json(entries)
 
     def resolve(self, repo: str, rev: str, path: str) -> None:
-        commit = self._at(repo, rev)
+        commit = self._commit_of(repo, rev)
         if commit is None:
             return
         file = self.hub.files(repo, commit).get(path)
@@ -363,7 +309,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A server, and no waiting: ``hub.slept`` holds the seconds that the client or we would have waited."""
+    """A server, and no waiting.
+
+    ``hub.slept`` holds the seconds that the client or we would have waited.
+    """
     server = HubServer(tmp_path / "hub")
     server.slept = []
     monkeypatch.setattr("time.sleep", server.slept.append)

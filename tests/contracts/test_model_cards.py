@@ -1,7 +1,7 @@
-"""Each released model has one generated card in ``model_cards/``, and each card there is what its sources give.
+"""Each released model has one generated card in ``model_cards/``, which is what its sources give.
 
-A model that ships with the library keeps its files in ``zoo/released/NAME``; of any other, ``model_cards/NAME`` holds
-config.json and metrics.json. ``python -m zoo.cards`` writes the cards.
+A model that ships with the library keeps its files in ``zoo/released/NAME``; of any other,
+``model_cards/NAME`` holds config.json and metrics.json. ``python -m zoo.cards`` writes the cards.
 """
 
 from pathlib import Path
