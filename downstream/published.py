@@ -1,4 +1,4 @@
-"""Numbers that others published, in per cent, to stand beside one's own; none was measured by this project."""
+"""Numbers that others published, in per cent, to stand beside one's own; none is from here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -192,7 +192,8 @@ def published_series(row: Published, positions: Mapping[str, float]) -> Series:
 
     Args:
         row: what to draw.
-        positions: where each name of the row's values lies on the x axis; other values are left out.
+        positions: where each name of the row's values lies on the x axis; other values are left
+            out.
     """
     points = []
     for name, position in positions.items():

@@ -1,11 +1,11 @@
-"""Scores by the weights that a task started from and by layer or share of the labels, as metric names hold them."""
+"""Scores by starting weights and by layer or share of the labels, as metric names hold them."""
 
 from collections.abc import Mapping, Sequence
 
 from downstream.figures import Series, Table, percent_with_spread
 
 Scores = dict[tuple[str, str], dict[str, float]]
-"""Metrics such as top1 and top1_std, 0–1, by (weights, part); a part is a layer or a share of the labels."""
+"""Metrics such as top1 and top1_std, 0–1, by (weights, part): a layer or a share of the labels."""
 
 
 def parse_scores(metrics: Mapping[str, float]) -> Scores:

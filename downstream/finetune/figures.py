@@ -14,15 +14,15 @@ from zoo.results import Results
 
 
 def few_label_figure(results: Results, model_name: str) -> Figure:
-    """Plot the accuracy of a fine-tuning task against labelled images, ± standard deviation over the seeds.
+    """Plot the accuracy of fine-tuning against labelled images, ± standard deviation over seeds.
 
     Args:
         results: of the task, also from files that older versions wrote.
         model_name: what the title calls the model.
 
     Returns:
-        A line for each of pretrained weights and weights from scratch, and dashed lines of what others published. Top-5
-        is drawn where both sides have it, top-1 elsewhere.
+        A line for each of pretrained weights and weights from scratch, and dashed lines of what
+        others published. Top-5 is drawn where both sides have it, top-1 elsewhere.
     """
     scores = parse_scores(results.metrics)
     published = published_rows(results.task, results.data)

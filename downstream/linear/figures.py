@@ -18,8 +18,8 @@ def layer_figure(results: Results, model_name: str) -> Figure:
         model_name: what the title calls the model.
 
     Returns:
-        A line for each of pretrained and untrained weights, a level dashed line for a probe of the pixels, and dashed
-        lines of what others published for several layers.
+        A line for each of pretrained and untrained weights, a level dashed line for a probe of
+        the pixels, and dashed lines of what others published for several layers.
     """
     scores = parse_scores(results.metrics)
     layers = [part for weights, part in scores if weights == "pretrained" and part != PIXELS]

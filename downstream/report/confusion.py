@@ -1,4 +1,4 @@
-"""Confusion matrices: whole where there are few classes, the most frequent confusions where there are many."""
+"""Confusion matrices: whole of few classes, the most frequent confusions of many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ class Confusion:
         classes: C names.
         counts: C×C, where there are few classes.
         shares: C×C: each count as a share of its row, 0–1.
-        pairs: (true class, predicted class, count) of the most frequent confusions, falling, where there are many.
+        pairs: (true class, predicted class, count) of the most frequent confusions, falling, where
+            there are many classes.
     """
 
     title: str
@@ -91,7 +92,7 @@ def _shares(row: Sequence[int]) -> list[float]:
 
 
 def result_confusion(results: Results, model_name: str) -> Confusion | None:
-    """Make the confusion matrix of the best scored run of a task's results; None where none holds any."""
+    """Make the confusion matrix of the best scored run of some results; None without any."""
     best_name = ""
     best: dict[str, Any] | None = None
     for name, value in results.details.items():

@@ -1,4 +1,4 @@
-"""What a report is made of: run folders, metrics.json files, model directories and feature stores."""
+"""What a report is made of: runs, results, model directories and feature stores."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +80,7 @@ class ReportInputs:
         return len(self.runs) + len(self.models) + len(self.results) + len(self.stores)
 
     def model_name(self, digest: str) -> str:
-        """Name a model by its directory where that was given too, otherwise by the start of its sha256."""
+        """Name a model by its directory where that is among the inputs, else by its sha256."""
         for model in self.models:
             if model.sha256 == digest:
                 return model.name
@@ -91,7 +91,8 @@ def gather(paths: Sequence[str | Path], describe: Describe | None = None) -> Rep
     """Read everything that a report is made of.
 
     Args:
-        paths: run folders, model directories, folders with metrics.json, metrics.json files, feature stores.
+        paths: run folders, model directories, folders with metrics.json, metrics.json files,
+            feature stores.
         describe: gives settings, data and versions of a run folder with a checkpoint.
 
     Raises:
@@ -136,7 +137,7 @@ def _add_folder(folder: Path, inputs: ReportInputs, describe: Describe | None) -
 
 
 def _is_detection_run(run: Path) -> bool:
-    """Whether the run is one of `npid detect`: detectron2 wrote its lines, metrics.json has its scores."""
+    """Whether it is a run of `npid detect`: detectron2 wrote the lines; scores are apart."""
     if not (run / METRICS_FILE).is_file():
         return False
     with open(run / LINES, errors="replace") as file:

@@ -189,9 +189,13 @@ def write(
     """Gather, render and write in one step.
 
     Args:
-        paths, describe: of :func:`gather`.
+        paths: of :func:`gather`.
         path: the HTML file.
-        title, command, method, points: of :func:`render`.
+        describe: of :func:`gather`.
+        title: of the page.
+        command: that made it.
+        method: of the maps.
+        points: on a map at most.
 
     Returns:
         What the page was made of.

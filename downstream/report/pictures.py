@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 
 from PIL import Image
@@ -14,18 +15,20 @@ _QUALITY = 75
 
 
 class Album:
-    """A store's images where they are still to be had.
+    """A store's images where they can still be read.
 
     Attributes:
-        faults: a message per data set of which some could not be shown.
+        store: the store.
+        faults: a message for each data set of which some could not be shown.
     """
 
     def __init__(self, store: Store) -> None:
-        self.store, self._pictures = store, Pictures(store)
+        self.store = store
         self.faults: dict[str, str] = {}
+        self._pictures = Pictures(store)
 
     def image(self, row: int) -> Image.Image | None:
-        """The image of a row as RGB, or None."""
+        """Read the image of a row as RGB; None where it cannot be read any more."""
         try:
             return self._pictures.image(row)
         except DataError as error:
@@ -34,31 +37,40 @@ class Album:
 
 
 def thumbnail(image: Image.Image, side: int) -> Image.Image:
-    """The image within a square of that many pixels; smaller ones stay as they are."""
+    """Shrink an image to a square of ``side`` pixels; smaller ones stay as they are."""
     image = image.copy()
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return image
 
 
 def data_uri(image: Image.Image, *, lossless: bool = False) -> str:
-    """As WebP."""
+    """Encode an image as WebP in a data URI."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=_QUALITY, lossless=lossless, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def atlas(album: Album, rows: Sequence[int], side: int) -> tuple[Image.Image, int] | None:
-    """Thumbnails of rows as tiles of one image, left to right, top to bottom.
+    """Set thumbnails of rows as tiles of one image, left to right, top to bottom.
+
+    Args:
+        album: the images.
+        rows: whose thumbnails.
+        side: of a tile in pixels.
 
     Returns:
-        The image and its tiles per line; None where no image is to be had.
+        The image and its tiles in a line; None where no image can be read.
     """
-    columns = max(1, round(len(rows) ** 0.5))
-    sheet = Image.new("RGB", (columns * side, -(-len(rows) // columns) * side), (128, 128, 128))
-    there = False
-    for i, row in enumerate(rows):
-        if (image := album.image(row)) is not None:
-            there = True
-            tile = image.resize((side, side), Image.Resampling.BILINEAR)
-            sheet.paste(tile, (i % columns * side, i // columns * side))
-    return (sheet, columns) if there else None
+    num_columns = max(1, round(len(rows) ** 0.5))
+    num_lines = math.ceil(len(rows) / num_columns)
+    sheet = Image.new("RGB", (num_columns * side, num_lines * side), (128, 128, 128))
+    is_empty = True
+    for position, row in enumerate(rows):
+        image = album.image(row)
+        if image is None:
+            continue
+        is_empty = False
+        line, column = divmod(position, num_columns)
+        tile = image.resize((side, side), Image.Resampling.BILINEAR)
+        sheet.paste(tile, (column * side, line * side))
+    return None if is_empty else (sheet, num_columns)

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from downstream.report.confusion import Confusion, confusion
-from downstream.report.neighbours import Vote, vote
+from downstream.report.neighbours import NeighbourVotes, vote
 from downstream.report.pictures import Album, atlas, data_uri, thumbnail
 from downstream.report.projection import flatten, to_square
 from downstream.retrieval import Store
@@ -27,14 +28,27 @@ PALETTE = (
     "#9c755f",
     "#8a8a8a",
 )
-SIDE = 8000  # the map's units
-_TILE, _THUMB = 32, 72
-_LEGEND = 40  # classes that the legend lists
+MAP_SIDE = 8000
+"""Side of the map, in its own units."""
+_TILE_SIDE = 32
+_THUMBNAIL_SIDE = 72
+_MAX_LEGEND = 40  # classes that the legend lists
+_STILL_SIDE = 1000
+_STILL_RADIUS = 3.0
+_STILL_MARGIN = 15
 
 
-@dataclass(kw_only=True)
-class Shown:
-    """One image of the gallery; ``uri`` is empty where the image is not to be had."""
+@dataclass(frozen=True, kw_only=True)
+class GalleryImage:
+    """One image of the gallery.
+
+    Attributes:
+        key: of the image in its data set.
+        label: name of its class, or empty.
+        uri: the image; empty where it cannot be read any more.
+        right: whether it speaks for a right vote; None where that cannot be said.
+        cosine: to the query.
+    """
 
     key: str
     label: str
@@ -43,18 +57,32 @@ class Shown:
     cosine: float = 1.0
 
 
-@dataclass(kw_only=True)
-class Line:
-    """A query, the class that its neighbours voted for, and the nearest of them."""
+@dataclass(frozen=True, kw_only=True)
+class GalleryLine:
+    """A query and its nearest images.
 
-    query: Shown
+    Attributes:
+        query: the image that was asked about.
+        vote: name of the class that the neighbours voted for.
+        near: the nearest images, the nearest first.
+    """
+
+    query: GalleryImage
     vote: str
-    near: list[Shown]
+    near: list[GalleryImage]
 
 
-@dataclass(kw_only=True)
-class Map:
-    """Points, and what is drawn of them with a script (``data``, ``atlas``) and without (``still``)."""
+@dataclass(frozen=True, kw_only=True)
+class FeatureMap:
+    """Points in two dimensions.
+
+    Attributes:
+        method: that brought them there.
+        still: a picture of them, for pages without a script.
+        atlas: their thumbnails as one image, or empty.
+        data: what the script draws.
+        legend: names of classes and their colours.
+    """
 
     method: str
     still: str
@@ -63,26 +91,39 @@ class Map:
     legend: list[tuple[str, str]]
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StoreSection:
-    """All of a store."""
+    """All that the page shows of a store.
+
+    Attributes:
+        name: the store's folder.
+        data: the data sets and splits in it.
+        store: the store itself.
+        accuracy: of the votes, 0–1; None without labels.
+        vote: of the nearest neighbours.
+        gallery: queries with their neighbours.
+        confusion: of the votes; None without labels.
+        map: of the features.
+        faults: why pictures are missing, a sentence for each data set.
+    """
 
     name: str
     data: str
     store: Store
     accuracy: float | None
-    vote: Vote
-    gallery: list[Line]
+    vote: NeighbourVotes
+    gallery: list[GalleryLine]
     confusion: Confusion | None
-    map: Map
+    map: FeatureMap
     faults: list[str]
 
 
 def store_section(folder: Path, *, method: str, points: int, lines: int) -> StoreSection:
-    """
+    """Gather all that the page shows of a store.
+
     Args:
         folder: of the store.
-        method: of the map: out of :data:`METHODS`.
+        method: of the map: one of :data:`downstream.report.projection.METHODS`.
         points: on the map at most; a sample of more.
         lines: of the gallery.
 
@@ -94,109 +135,147 @@ def store_section(folder: Path, *, method: str, points: int, lines: int) -> Stor
         raise DataError(
             f"{folder}: a report needs a store of two rows or more, this one has {len(store)}"
         )
-    album, votes = Album(store), vote(store)
-    accuracy, table = None, None
-    if votes.found is not None:
-        there = store.labels[votes.queries] >= 0
-        truth, found = store.labels[votes.queries][there], votes.found[there]
-        accuracy = float((truth == found).mean()) if len(truth) else None
+    album = Album(store)
+    votes = vote(store)
+    accuracy = None
+    matrix = None
+    if votes.predicted is not None:
+        truth = np.asarray(store.labels)[votes.queries]
+        labelled = truth >= 0
+        truth = truth[labelled]
+        predicted = votes.predicted[labelled]
+        accuracy = float((truth == predicted).mean()) if len(truth) else None
         counts = np.zeros((len(store.classes), len(store.classes)), int)
-        np.add.at(counts, (truth, found), 1)
-        table = confusion(
-            f"vote of {votes.k} neighbours, {folder.name}", counts.tolist(), store.classes
-        )
+        np.add.at(counts, (truth, predicted), 1)
+        title = f"vote of {votes.k} neighbours, {folder.name}"
+        matrix = confusion(title, counts.tolist(), store.classes)
+    gallery_lines = gallery(store, album, votes, lines)
+    feature_map = draw_map(store, album, method, points)
     return StoreSection(
         name=folder.name,
         data=", ".join(f"{part.data} ({part.split})" for part in store.manifest.parts),
         store=store,
         accuracy=accuracy,
         vote=votes,
-        gallery=gallery(store, album, votes, lines),
-        confusion=table,
-        map=draw_map(store, album, method, points),
+        gallery=gallery_lines,
+        confusion=matrix,
+        map=feature_map,
         faults=list(album.faults.values()),
     )
 
 
-def _name(store: Store, label: int) -> str:
+def _class_name(store: Store, label: int) -> str:
     return store.classes[label] if 0 <= label < len(store.classes) else ""
 
 
-def gallery(store: Store, album: Album, votes: Vote, lines: int) -> list[Line]:
-    """Sampled queries, those with a right vote and those with a wrong one by turns."""
-    order = list(np.random.default_rng(1).permutation(len(votes.queries)))
-    if votes.found is not None:
-        wrong = store.labels[votes.queries] != votes.found
-        halves = [i for i in order if not wrong[i]], [i for i in order if wrong[i]]
-        some = min(len(halves[1]), max(lines // 2, lines - len(halves[0])))
-        order = halves[0][: lines - some] + halves[1][:some]
-    labels = store.labels
+def gallery(store: Store, album: Album, votes: NeighbourVotes, lines: int) -> list[GalleryLine]:
+    """Show sampled queries with their neighbours.
 
-    def shown(row: int, truth: int | None, cosine: float = 1.0) -> Shown:
-        image = album.image(row)
-        uri = data_uri(thumbnail(image, _THUMB)) if image is not None else ""
-        right = None if truth is None or truth < 0 else int(labels[row]) == truth
-        return Shown(
-            key=store.keys[row],
-            label=_name(store, int(labels[row])),
-            uri=uri,
-            right=right,
-            cosine=cosine,
-        )
-
-    out = []
-    for i in order[:lines]:
-        query, truth = int(votes.queries[i]), int(labels[votes.queries[i]])
-        near = [
-            shown(int(r), truth, float(c))
-            for r, c in zip(votes.rows[i], votes.cosines[i], strict=True)
-        ]
-        found = _name(store, int(votes.found[i])) if votes.found is not None else ""
-        asked = shown(query, None)
-        asked.right = None if votes.found is None or truth < 0 else int(votes.found[i]) == truth
-        out.append(Line(query=asked, vote=found, near=near))
-    return out
+    Args:
+        store: whose rows they are.
+        album: their images.
+        votes: of which queries are sampled.
+        lines: how many queries; half of them had a wrong vote, where there are enough of both.
+    """
+    order = np.random.default_rng(1).permutation(len(votes.queries))
+    if votes.predicted is not None:
+        is_wrong = store.labels[votes.queries] != votes.predicted
+        order = _balanced(order, is_wrong, lines)
+    return [_gallery_line(store, album, votes, position) for position in order[:lines].tolist()]
 
 
-def draw_map(store: Store, album: Album, method: str, points: int) -> Map:
-    """A sample of the rows in two dimensions, in random order so that no class hides another."""
+def _balanced(order: NDArray[Any], is_wrong: NDArray[Any], count: int) -> NDArray[Any]:
+    """The first right and the first wrong queries, half of each where there are enough."""
+    right = order[~is_wrong[order]]
+    wrong = order[is_wrong[order]]
+    num_wrong = min(len(wrong), max(count // 2, count - len(right)))
+    return np.concatenate([right[: count - num_wrong], wrong[:num_wrong]])
+
+
+def _gallery_line(store: Store, album: Album, votes: NeighbourVotes, position: int) -> GalleryLine:
+    query = int(votes.queries[position])
+    truth = int(store.labels[query])
+    is_labelled = truth >= 0
+    near = []
+    for row, cosine in zip(votes.rows[position], votes.cosines[position], strict=True):
+        right = int(store.labels[row]) == truth if is_labelled else None
+        near.append(_gallery_image(store, album, int(row), right, float(cosine)))
+    vote_name = ""
+    vote_right = None
+    if votes.predicted is not None:
+        predicted = int(votes.predicted[position])
+        vote_name = _class_name(store, predicted)
+        vote_right = predicted == truth if is_labelled else None
+    return GalleryLine(
+        query=_gallery_image(store, album, query, vote_right), vote=vote_name, near=near
+    )
+
+
+def _gallery_image(
+    store: Store, album: Album, row: int, right: bool | None, cosine: float = 1.0
+) -> GalleryImage:
+    image = album.image(row)
+    return GalleryImage(
+        key=store.keys[row],
+        label=_class_name(store, int(store.labels[row])),
+        uri="" if image is None else data_uri(thumbnail(image, _THUMBNAIL_SIDE)),
+        right=right,
+        cosine=cosine,
+    )
+
+
+def draw_map(store: Store, album: Album, method: str, points: int) -> FeatureMap:
+    """Bring a sample of the rows to two dimensions, in random order so that no class hides another.
+
+    Args:
+        store: whose rows they are.
+        album: their images.
+        method: one of :data:`downstream.report.projection.METHODS`.
+        points: how many rows at most.
+    """
     rows = np.random.default_rng(2).permutation(len(store))[:points]
-    flat, used = flatten(store.take(rows).numpy(), method)
-    places, labels = to_square(flat, SIDE), np.asarray(store.labels)[rows]
-    sheet = atlas(album, rows.tolist(), _TILE)
-    legend = [(name, PALETTE[i % len(PALETTE)]) for i, name in enumerate(store.classes[:_LEGEND])]
+    flat, used_method = flatten(store.take(rows).numpy(), method)
+    positions = to_square(flat, MAP_SIDE)
+    labels = np.asarray(store.labels)[rows]
+    sheet = atlas(album, rows.tolist(), _TILE_SIDE)
+    legend = []
+    for label, name in enumerate(store.classes[:_MAX_LEGEND]):
+        legend.append((name, _colour(label)))
     data = {
-        "side": SIDE,
-        "x": places[:, 0].tolist(),
-        "y": (SIDE - places[:, 1]).tolist(),
+        "side": MAP_SIDE,
+        "x": positions[:, 0].tolist(),
+        "y": (MAP_SIDE - positions[:, 1]).tolist(),
         "label": labels.tolist(),
-        "keys": [store.keys[int(row)] for row in rows],
+        "keys": [store.keys[row] for row in rows.tolist()],
         "classes": store.classes,
         "colours": PALETTE,
-        "tile": _TILE,
+        "tile": _TILE_SIDE,
         "columns": sheet[1] if sheet else 0,
     }
-    return Map(
-        method=used,
-        still=data_uri(_still(places, labels), lossless=True),
+    return FeatureMap(
+        method=used_method,
+        still=data_uri(_still(positions, labels), lossless=True),
         atlas=data_uri(sheet[0]) if sheet else "",
         data=data,
         legend=legend,
     )
 
 
-def _still(
-    places: np.ndarray, labels: np.ndarray, side: int = 1000, radius: float = 3.0
-) -> Image.Image:
-    """The points as a picture with a transparent ground, for pages without a script."""
-    large, margin = 2 * side, 30
-    image = Image.new("RGBA", (large, large), (128, 128, 128, 0))
+def _colour(label: int) -> str:
+    return PALETTE[max(label, 0) % len(PALETTE)]
+
+
+def _still(positions: NDArray[np.int64], labels: NDArray[np.int32]) -> Image.Image:
+    """Draw N×2 points on a transparent ground, for pages without a script."""
+    scale = 2  # drawn large and made smaller, for smooth edges
+    side = scale * _STILL_SIDE
+    radius = scale * _STILL_RADIUS
+    margin = scale * _STILL_MARGIN
+    image = Image.new("RGBA", (side, side), (128, 128, 128, 0))
     draw = ImageDraw.Draw(image)
-    at = places / SIDE * (large - 2 * margin) + margin
-    for (x, y), label in zip(at, labels, strict=True):
-        r = 2 * radius
-        draw.ellipse(
-            (x - r, large - y - r, x + r, large - y + r),
-            fill=PALETTE[max(int(label), 0) % len(PALETTE)],
-        )
-    return image.resize((side, side), Image.Resampling.LANCZOS)
+    pixels = positions / MAP_SIDE * (side - 2 * margin) + margin
+    for (x, up), label in zip(pixels.tolist(), labels.tolist(), strict=True):
+        y = side - up
+        box = (x - radius, y - radius, x + radius, y + radius)
+        draw.ellipse(box, fill=_colour(label))
+    return image.resize((_STILL_SIDE, _STILL_SIDE), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""Line plots as inline SVG. Colours come from the page's style sheet, so that they follow dark and light."""
+"""Line plots as inline SVG, in the colours of the page's style sheet, dark and light."""
 
 import math
 from collections.abc import Sequence
@@ -37,11 +37,13 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Choose round numbers that span an interval.
 
     Args:
-        low, high: ends of the interval.
+        low: start of the interval.
+        high: end of the interval.
         count: how many steps at most.
 
     Returns:
-        Numbers 1, 2 or 5 times a power of ten apart, from at or below ``low`` to at or above ``high``.
+        Numbers 1, 2 or 5 times a power of ten apart, from at or below ``low`` to at or above
+        ``high``.
 
     Example:
         >>> ticks(3, 48)
@@ -92,7 +94,8 @@ def draw(figure: Figure) -> Markup:
     """Draw a figure.
 
     Args:
-        figure: its points that are not finite are left out; x must be positive where it is logarithmic.
+        figure: its points that are not finite are left out; x must be positive where it is
+            logarithmic.
 
     Returns:
         The SVG element; empty where no point is finite.

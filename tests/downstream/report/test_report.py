@@ -249,7 +249,7 @@ def test_published_numbers_apply_to_their_data_set_only():
 def test_votes_are_those_of_a_slow_loop(store):
     opened = Store.open(store)
     rows, labels = np.asarray(opened.rows, np.float64), np.asarray(opened.labels)
-    votes = neighbours.vote(opened, queries=50)
+    votes = neighbours.vote(opened, max_queries=50)
     assert votes.k == 200 and len(set(votes.queries)) == 50
     for i, query in enumerate(votes.queries):
         cosines = rows @ rows[query]
@@ -258,7 +258,7 @@ def test_votes_are_those_of_a_slow_loop(store):
         score = [
             sum(math.exp(cosines[j] / 0.07) for j in near if labels[j] == c) for c in range(10)
         ]
-        assert votes.found[i] == int(np.argmax(score))
+        assert votes.predicted[i] == int(np.argmax(score))
         assert votes.rows[i].tolist() == near[:10].tolist()
 
 
