@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from zoo.results import Results
 
 MAX_CLASSES = 30
@@ -54,14 +56,14 @@ def confusion(title: str, table: Sequence[Any], classes: Sequence[str]) -> Confu
     count = 0
     for truth, predicted, _ in entries:
         count = max(count, truth + 1, predicted + 1)
-    names = classes if len(classes) == count else [str(number) for number in range(count)]
+    names = classes if len(classes) == count else list(map(str, range(count)))
     if count > MAX_CLASSES:
         return Confusion(title=title, classes=names, pairs=_frequent(entries, names))
-    counts = [[0] * count for _ in range(count)]
+    counts = np.zeros((count, count), int)
     for truth, predicted, number in entries:
-        counts[truth][predicted] += number
-    shares = [_shares(row) for row in counts]
-    return Confusion(title=title, classes=names, counts=counts, shares=shares)
+        counts[truth, predicted] += number
+    shares = counts / counts.sum(1, keepdims=True).clip(1)
+    return Confusion(title=title, classes=names, counts=counts.tolist(), shares=shares.tolist())
 
 
 def _entries(table: Sequence[Any]) -> list[Entry]:
@@ -86,11 +88,6 @@ def _frequent(entries: Sequence[Entry], names: Sequence[str]) -> list[tuple[str,
     return pairs[:MAX_PAIRS]
 
 
-def _shares(row: Sequence[int]) -> list[float]:
-    total = max(sum(row), 1)
-    return [number / total for number in row]
-
-
 def result_confusion(results: Results, model_name: str) -> Confusion | None:
     """Make the confusion matrix of the best scored run of some results; None without any."""
     best_name = ""
@@ -104,7 +101,7 @@ def result_confusion(results: Results, model_name: str) -> Confusion | None:
         return None
     title = f"{results.task} {best_name}, {model_name} on {results.data}"
     classes = results.details.get("classes") or list(best.get("per_class", {}))
-    return confusion(title, best["confusion"], [str(name) for name in classes])
+    return confusion(title, best["confusion"], list(map(str, classes)))
 
 
 def _runs_with_confusion(value: Any) -> list[dict[str, Any]]:

@@ -49,18 +49,24 @@ def draw_results(results: Results, model_name: str) -> list[DrawnFigure]:
 
 def draw_curves(runs: Sequence[TrainingRun]) -> list[DrawnFigure]:
     """Draw loss, and kNN accuracy where it was measured, of all runs by epoch."""
-    curves = [_curve(runs, "Loss", "epoch", "loss", 1)]
-    curves.append(_curve(runs, "kNN top-1, %", "knn", "top1", 100))
-    return [DrawnFigure(figure=curve, svg=draw(curve)) for curve in curves if curve.series]
+    loss = _curve(runs, "Loss", "epoch", "loss", 1)
+    accuracy = _curve(runs, "kNN top-1, %", "knn", "top1", 100)
+    drawn = []
+    for curve in (loss, accuracy):
+        if curve.series:
+            drawn.append(DrawnFigure(figure=curve, svg=draw(curve)))
+    return drawn
 
 
 def _curve(runs: Sequence[TrainingRun], title: str, event: str, key: str, scale: float) -> Figure:
     """One value of all runs; without series where no run has it."""
     series = []
+    has_points = False
     for run in runs:
         points = [(epoch, scale * value) for epoch, value in run.curve(event, key)]
         series.append(Series(name=run.name, points=points))
-    if not any(line.points for line in series):
+        has_points = has_points or bool(points)
+    if not has_points:
         series = []
     return Figure(
         title=title, x_label="epoch", y_label=title, series=series, table=_epoch_table(series)
@@ -69,10 +75,14 @@ def _curve(runs: Sequence[TrainingRun], title: str, event: str, key: str, scale:
 
 def _epoch_table(series: Sequence[Series]) -> Table:
     """A row for each epoch, a column for each series."""
-    values = [dict(line.points) for line in series]
+    columns = ["epoch"]
+    values = []
+    for line in series:
+        columns.append(line.name)
+        values.append(dict(line.points))
     epochs = sorted(set().union(*values))
     rows = []
     for epoch in epochs:
-        cells = [f"{line[epoch]:.4g}" if epoch in line else "" for line in values]
+        cells = [f"{by_epoch[epoch]:.4g}" if epoch in by_epoch else "" for by_epoch in values]
         rows.append([f"{epoch:g}", *cells])
-    return Table(columns=["epoch", *(line.name for line in series)], rows=rows)
+    return Table(columns=columns, rows=rows)

@@ -3,12 +3,11 @@
 import base64
 import datetime
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -44,6 +43,43 @@ class TaskSection:
     anchor: str
     title: str
     figures: list[DrawnFigure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageContent:
+    """Everything that the page shows, but for how it was made.
+
+    Attributes:
+        results: metrics that are in no table of a plot.
+        published: what others published for the same tasks and data.
+        curves: of the training runs.
+        tasks: plots by task.
+        confusions: confusion matrices.
+        stores: feature stores.
+    """
+
+    results: Table
+    published: list[Published]
+    curves: list[DrawnFigure]
+    tasks: list[TaskSection]
+    confusions: list[Confusion]
+    stores: list[StoreSection]
+
+    def sections(self) -> list[tuple[str, str]]:
+        """List the anchors and titles of the sections, in their order."""
+        sections = []
+        if self.results.rows:
+            sections.append(("results", "Results"))
+        if self.curves:
+            sections.append(("curves", "Training"))
+        for task in self.tasks:
+            sections.append((task.anchor, task.title))
+        if self.confusions:
+            sections.append(("confusion", "Confusion"))
+        for number, store in enumerate(self.stores):
+            sections.append((f"store{number}", f"Features: {store.name}"))
+        sections.append(("made", "How it was made"))
+        return sections
 
 
 @cache
@@ -91,25 +127,42 @@ def _published_beside(results: Sequence[Results]) -> list[Published]:
 
 
 def _confusions(inputs: ReportInputs, sections: Sequence[StoreSection]) -> list[Confusion]:
-    matrices = [result_confusion(r, inputs.model_name(r.model_sha256)) for r in inputs.results]
-    matrices += [section.confusion for section in sections]
+    matrices = []
+    for result in inputs.results:
+        matrices.append(result_confusion(result, inputs.model_name(result.model_sha256)))
+    for section in sections:
+        matrices.append(section.confusion)
     return [matrix for matrix in matrices if matrix is not None]
 
 
-def _contents(given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Anchors and names of the sections that the page has."""
-    contents = []
-    if given["results"]:
-        contents.append(("results", "Results"))
-    if given["curves"]:
-        contents.append(("curves", "Training"))
-    for section in given["task_sections"]:
-        contents.append((section.anchor, section.title))
-    if given["confusions"]:
-        contents.append(("confusion", "Confusion"))
-    for index, section in enumerate(given["sections"]):
-        contents.append((f"store{index}", f"Features: {section.name}"))
-    return [*contents, ("made", "How it was made")]
+def _page_content(inputs: ReportInputs, *, method: str, points: int) -> PageContent:
+    stores = []
+    for folder in inputs.stores:
+        stores.append(store_section(folder, method=method, points=points, lines=MAX_QUERIES))
+    without_table = []
+    tasks: dict[str, TaskSection] = {}
+    for result in inputs.results:
+        drawn = draw_results(result, inputs.model_name(result.model_sha256))
+        if not any(one.figure.table.rows for one in drawn):
+            without_table.append(result)
+        if not drawn:
+            continue
+        if result.task not in tasks:
+            title = _task_title(result)
+            tasks[result.task] = TaskSection(anchor=f"task{len(tasks)}", title=title, figures=[])
+        tasks[result.task].figures.extend(drawn)
+    return PageContent(
+        results=_metrics_table(without_table, inputs),
+        published=_published_beside(without_table),
+        curves=draw_curves(inputs.runs),
+        tasks=list(tasks.values()),
+        confusions=_confusions(inputs, stores),
+        stores=stores,
+    )
+
+
+def _task_title(result: Results) -> str:
+    return {"linear": "Layers", "finetune": "Few labels"}[result.task]
 
 
 def render(
@@ -135,32 +188,12 @@ def render(
     Raises:
         DataError, SettingsError: if a store or the method cannot be used.
     """
-    sections = []
-    for folder in inputs.stores:
-        sections.append(store_section(folder, method=method, points=points, lines=MAX_QUERIES))
-    without_table = []
-    task_sections: dict[str, TaskSection] = {}
-    for result in inputs.results:
-        drawn = draw_results(result, inputs.model_name(result.model_sha256))
-        if not any(one.figure.table.rows for one in drawn):
-            without_table.append(result)
-        if drawn:
-            anchor = f"task{len(task_sections)}"
-            new_section = TaskSection(anchor=anchor, title=_task_title(result), figures=[])
-            task_sections.setdefault(result.task, new_section).figures.extend(drawn)
+    content = _page_content(inputs, method=method, points=points)
     script = "\n" + asset("map.js")
-    given = {
-        "results": _metrics_table(without_table, inputs) if without_table else None,
-        "beside": _published_beside(without_table),
-        "curves": draw_curves(inputs.runs),
-        "task_sections": list(task_sections.values()),
-        "confusions": _confusions(inputs, sections),
-        "sections": sections,
-    }
+    script_digest = hashlib.sha256(script.encode()).digest()
     return _template().render(
-        **given,
-        contents=_contents(given),
-        made=all_provenance(inputs, sections),
+        page=content,
+        made=all_provenance(inputs, content.stores),
         title=title,
         command=command,
         version=zoo.__version__,
@@ -168,12 +201,8 @@ def render(
         temperature=TEMPERATURE,
         style=Markup(asset("report.css")),
         script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=base64.b64encode(script_digest).decode(),
     )
-
-
-def _task_title(result: Results) -> str:
-    return {"linear": "Layers", "finetune": "Few labels"}[result.task]
 
 
 def write(

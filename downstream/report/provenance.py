@@ -52,12 +52,10 @@ def all_provenance(
     inputs: ReportInputs, store_sections: Sequence[StoreSection]
 ) -> list[Provenance]:
     """List how each run, model, result and feature store was made."""
-    entries = [_of_run(run) for run in inputs.runs]
-    entries += [_of_model(model) for model in inputs.models]
+    entries = [*map(_of_run, inputs.runs), *map(_of_model, inputs.models)]
     for results in inputs.results:
         entries.append(_of_results(results, inputs.model_name(results.model_sha256)))
-    entries += [_of_store(section) for section in store_sections]
-    return entries
+    return [*entries, *map(_of_store, store_sections)]
 
 
 def _of_run(run: TrainingRun) -> Provenance:

@@ -181,7 +181,10 @@ def gallery(store: Store, album: Album, votes: NeighbourVotes, lines: int) -> li
     if votes.predicted is not None:
         is_wrong = store.labels[votes.queries] != votes.predicted
         order = _balanced(order, is_wrong, lines)
-    return [_gallery_line(store, album, votes, position) for position in order[:lines].tolist()]
+    gallery_lines = []
+    for position in order[:lines].tolist():
+        gallery_lines.append(_gallery_line(store, album, votes, position))
+    return gallery_lines
 
 
 def _balanced(order: NDArray[Any], is_wrong: NDArray[Any], count: int) -> NDArray[Any]:

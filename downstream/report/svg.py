@@ -103,12 +103,11 @@ def draw(figure: Figure) -> Markup:
     points: list[tuple[float, float]] = []
     spread = 0.0
     for line in figure.series:
-        points += [point for point in line.points if _is_finite(point)]
+        points += filter(_is_finite, line.points)
         spread = max(spread, *line.spread, 0.0)
     if not points:
         return Markup("")
-    xs = [x for x, _ in points]
-    ys = [y for _, y in points]
+    xs, ys = zip(*points, strict=True)
     y_values = ticks(min(ys) - spread, max(ys) + spread)
     axes = _Axes((min(xs), max(xs)), (y_values[0], y_values[-1]), log_x=figure.log_x)
     parts = [_horizontal_grid(axes, y_values)]
