@@ -1,5 +1,6 @@
 """Stores and results for the tests of pages, and a reader of HTML that minds its tags."""
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +12,13 @@ from downstream.features.store_writer import writing
 from zoo.data.sources import open_source
 from zoo.results import Results
 
+PRETRAIN_LINES = [
+    {"event": "knn", "step": 0, "epoch": 0, "seconds": 0.0, "top1": 0.3125},
+    {"event": "epoch", "step": 7, "epoch": 1, "loss": 5.4321, "lr": 0.03, "seconds": 1.0},
+    {"event": "epoch", "step": 14, "epoch": 2, "loss": 4.1234, "lr": 0.003, "seconds": 2.0},
+    {"event": "knn", "step": 14, "epoch": 2, "seconds": 2.0, "top1": 0.6789},
+]
+EVIL = "</script><script>pwned=1</script><img src=x onerror=pwned=2>"
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -80,3 +88,9 @@ def results(task: str, metrics: dict[str, float], **more) -> Results:
         "model_sha256": "ab" * 32,
     }
     return Results(**{"task": task, "metrics": metrics, "seconds": 1.5, **given, **more})
+
+
+def run_folder(path, lines=PRETRAIN_LINES):
+    path.mkdir()
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path

@@ -16,7 +16,7 @@ def pca(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Project on the two directions of largest variance, by scikit-learn.
 
     Args:
-        features: N×D; a second column of zeros is added where N or D is 1.
+        features: N×D, two rows or more; the second column is zeros where D is 1.
 
     Returns:
         N×2; the sign makes the largest weight of each direction positive.
