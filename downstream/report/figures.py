@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from downstream.figures import Figure, Series, Table
-from downstream.finetune.figures import few_label_figure
-from downstream.linear.figures import layer_figure
 from downstream.published import Published, published_rows
 from downstream.report.inputs import TrainingRun
 from downstream.report.svg import draw
+from downstream.tasks import TASKS
 from zoo.results import Results
 
 
@@ -31,11 +30,9 @@ class DrawnFigure:
 
 def task_figures(results: Results, model_name: str) -> Sequence[Figure]:
     """Ask the task of some results for its plots; none for a task that has none or is not known."""
-    if results.task == "linear":
-        return [layer_figure(results, model_name)]
-    if results.task == "finetune":
-        return [few_label_figure(results, model_name)]
-    return []
+    if results.task not in TASKS:
+        return ()
+    return TASKS[results.task].figures(results, model_name)
 
 
 def draw_results(results: Results, model_name: str) -> list[DrawnFigure]:

@@ -21,6 +21,7 @@ from downstream.report.inputs import Describe, ReportInputs, gather
 from downstream.report.neighbours import TEMPERATURE
 from downstream.report.provenance import all_provenance
 from downstream.report.store_section import StoreSection, store_section
+from downstream.tasks import TASKS
 from zoo.results import Results
 from zoo.utils.files import write_text
 
@@ -148,8 +149,9 @@ def _page_content(inputs: ReportInputs, *, method: str, points: int) -> PageCont
         if not drawn:
             continue
         if result.task not in tasks:
-            title = _task_title(result)
-            tasks[result.task] = TaskSection(anchor=f"task{len(tasks)}", title=title, figures=[])
+            title = TASKS[result.task].title
+            heading = title[:1].upper() + title[1:]
+            tasks[result.task] = TaskSection(anchor=f"task{len(tasks)}", title=heading, figures=[])
         tasks[result.task].figures.extend(drawn)
     return PageContent(
         results=_metrics_table(without_table, inputs),
@@ -159,10 +161,6 @@ def _page_content(inputs: ReportInputs, *, method: str, points: int) -> PageCont
         confusions=_confusions(inputs, stores),
         stores=stores,
     )
-
-
-def _task_title(result: Results) -> str:
-    return {"linear": "Layers", "finetune": "Few labels"}[result.task]
 
 
 def render(

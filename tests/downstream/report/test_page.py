@@ -8,7 +8,10 @@ import re
 import pytest
 from pages import EVIL, Html, clusters, results, run_folder
 
+from downstream.figures import Figure, Series
+from downstream.knn import Knn
 from downstream.report import gather, render
+from downstream.task import TASKS
 
 
 @pytest.fixture
@@ -58,6 +61,23 @@ def test_every_number_of_the_input_is_on_the_page(everything, store):
     for text in ("80.8", "Wu et al. 2018, Table 1", "cat", "dog", "400 images", "model sha256"):
         assert text in page.text
     assert len([tag for tag, _ in page.tags if tag == "svg"]) == 4  # loss, kNN, layers, few labels
+
+
+def test_the_plots_of_any_registered_task_are_shown(tmp_path, monkeypatch):
+    class Counting(Knn):
+        title = "counting"
+
+        def figures(self, results, model_name):
+            line = Series(name=f"of {model_name}", points=[(1, results.metrics["top1"]), (2, 7)])
+            return [Figure(title="Sheep", x_label="night", y_label="sheep", series=[line])]
+
+    monkeypatch.setitem(TASKS._things, "counting", Counting())
+    results("counting", {"top1": 0.5432}, data="meadow").append(tmp_path / "metrics.json")
+    results("unheard-of", {"score": 0.1234}, data="meadow").append(tmp_path / "metrics.json")
+    page = Html(render(gather([tmp_path])))
+    for text in ("Counting", "Sheep", "of abababababab", "54.32", "unheard-of", "12.34"):
+        assert text in page.text
+    assert len([tag for tag, _ in page.tags if tag == "svg"]) == 1
 
 
 def test_the_page_needs_nothing_beside_it(everything, store):

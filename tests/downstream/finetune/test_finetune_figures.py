@@ -2,7 +2,7 @@
 
 from pages import results
 
-from downstream.finetune_figures import few_label_figure
+from downstream.finetune.figures import few_label_figure
 
 SIZES = {"train": 800, "test": 16, "1%": 8, "10%": 80}
 
