@@ -338,7 +338,7 @@ def run_task(
     Example:
         >>> import downstream.tasks
         >>> results = run_task("knn", "npid-cifar10-small", "digits", k=20, cache=False)
-        >>> results.metrics["top1"] > 0.9
+        >>> results.metrics["top1"] > 0.8
         True
     """
     task = TASKS[name]
