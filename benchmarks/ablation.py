@@ -10,11 +10,11 @@ are kept in the JSON file as they come, and the table is made of what is there.
 
 from dataclasses import replace
 
-from torch import nn
+from torch import Tensor, nn
 from training import Record, Scores, parser, splits, spread, train
 
 from pretrain import PRESETS, PretrainConfig, override
-from zoo.models import BACKBONES
+from zoo.models import BACKBONES, InputSpec
 from zoo.models.resnet import ResNet10
 
 BASE: dict[str, str] = {}
@@ -64,10 +64,14 @@ class WithMlp(ResNet10):
 
     projection = "fc.2"
 
-    def __init__(self, dim: int, stem: str) -> None:
-        super().__init__(dim, stem)
+    def __init__(self, embed_dim: int, stem: str, input: InputSpec) -> None:
+        super().__init__(embed_dim, stem, input)
         wide = self.widths[-1]
-        self.fc = nn.Sequential(nn.Linear(wide, wide), nn.ReLU(), nn.Linear(wide, dim))  # type: ignore[assignment]
+        self.fc = nn.Sequential(nn.Linear(wide, wide), nn.ReLU(), nn.Linear(wide, embed_dim))
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Average the maps and pass them through the hidden layer."""
+        return self.fc[:-1](super().pool(maps))
 
 
 def settings(name: str, epochs: int, seed: int) -> PretrainConfig:

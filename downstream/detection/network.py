@@ -5,12 +5,9 @@ the projection is the RoI head (res5 for ResNets; fc6 and fc7 for AlexNet and VG
 modules under torchvision's names, so no block, stride or name can differ from what was pretrained.
 """
 
-import math
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from detectron2.config import configurable
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec, get_norm
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, ROI_BOX_HEAD_REGISTRY, Backbone
@@ -21,7 +18,6 @@ import zoo
 from zoo import SettingsError
 
 NORMS = ("FrozenBN", "BN", "SyncBN")
-_PROBE = 1024  # side of the image whose feature maps tell the strides; large, so that unpadded borders do not count
 # what detectron2's ResNet can vary and a pretrained network cannot
 _FIXED = {
     "STRIDE_IN_1X1": False,
@@ -101,9 +97,7 @@ class NpidBackbone(Backbone):
         """
         super().__init__()
         shapes = _shapes(net, layers)
-        stages = [
-            [part for part in stage if isinstance(part, nn.Module)] for _, stage in net._stages()
-        ]
+        stages = [stage.modules for stage in net.trunk_and_head().stages]
         kept = stages[: 1 + max(net.layers.index(name) for name in layers)]
         keep = {id(module) for stage in kept for part in stage for module in part.modules()}
         still = [part for stage in kept[:freeze_at] for part in stage]
@@ -122,12 +116,21 @@ class NpidBackbone(Backbone):
 
 
 def _shapes(net: zoo.Backbone, layers: Sequence[str]) -> dict[str, ShapeSpec]:
-    """Channels and stride of each layer, from a pass without data."""
-    with torch.device("meta"), torch.no_grad():
-        probe = zoo.create(net.arch, embed_dim=1, stem=net.stem).eval()
-        found = probe.features(torch.empty(1, 3, _PROBE, _PROBE), layers)
-    strides = {name: 1 << round(math.log2(_PROBE / x.shape[-1])) for name, x in found.items()}
-    return {name: ShapeSpec(channels=x.shape[1], stride=strides[name]) for name, x in found.items()}
+    """Channels and stride of each layer.
+
+    Raises:
+        SettingsError: for a layer that the network does not have.
+    """
+    shapes = {
+        info.name: ShapeSpec(channels=info.channels, stride=info.reduction)
+        for info in net.feature_info
+    }
+    unknown = [name for name in layers if name not in shapes]
+    if unknown:
+        raise SettingsError(
+            f"{net.arch} has no layer {', '.join(unknown)}; it has {', '.join(shapes)}"
+        )
+    return {name: shapes[name] for name in layers}
 
 
 @BACKBONE_REGISTRY.register()
@@ -195,20 +198,18 @@ class NpidBoxHead(nn.Module):
             SettingsError: if the network does not go on from such regions.
         """
         super().__init__()
-        children = dict(net.named_children())
-        self.convolutional = "layer4" in children
+        cut = net.trunk_and_head()
         width = net.feature_dim
-        if self.convolutional:
-            self.net = nn.Sequential(OrderedDict(layer4=children["layer4"]))
-            _set_norm(self.net, norm, set())
-            got, expected = input_shape.channels, _shapes(net, ["res4"])["res4"].channels
-            hint = "let the RoI heads read res4"
-        else:
-            layers = list(children["classifier"].children())[:-1]  # without the projection
-            self.net = nn.Sequential(OrderedDict(classifier=nn.Sequential(*layers)))
-            got = input_shape.channels * input_shape.height * input_shape.width
-            expected = next(layer.in_features for layer in layers if isinstance(layer, nn.Linear))
-            hint = "let the RoI heads read conv5, with a POOLER_RESOLUTION of 6 for AlexNet and 7 for VGG16"
+        self.net = cut.head
+        _set_norm(self.net, norm, set())
+        self.convolutional = cut.head_resolution is None
+        got = input_shape.channels
+        expected = _shapes(net, [cut.head_input])[cut.head_input].channels
+        hint = f"let the RoI heads read {cut.head_input}"
+        if cut.head_resolution is not None:
+            got *= input_shape.height * input_shape.width
+            expected *= cut.head_resolution**2
+            hint += f", with a POOLER_RESOLUTION of {cut.head_resolution}"
         if got != expected:
             raise SettingsError(
                 f"the box head of {net.arch} reads {expected} values, the pooled regions give {got}; {hint}"
@@ -228,5 +229,5 @@ class NpidBoxHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """R×F features of R pooled regions (R×C×P×P)."""
         if not self.convolutional:
-            return self.net(x.flatten(1))
+            return self.net(x)
         return self.norm(self.net(x)).mean((2, 3))

@@ -13,6 +13,7 @@ from downstream.features.cache import LayerCache, LayerRows, LayersInMemory
 from downstream.features.extract import OnImages, image_batches
 from zoo import Backbone, SettingsError
 from zoo.data.sources import Source
+from zoo.models.backbone import POOLED
 
 # side of the map → kernel, stride and padding of VISSL's average pools for 224-pixel images
 # (facebookresearch/vissl, configs/config/benchmark/linear_image_classification, NPID)
@@ -73,40 +74,18 @@ def activations(model: Backbone, images: Tensor, layers: Sequence[str]) -> dict[
     Returns:
         {layer: activations}, of at least the layers asked for.
     """
-    maps_wanted = [name for name in layers if name in model.layers]
     result: dict[str, Tensor] = {}
     if "pixels" in layers:
         result["pixels"] = images.flatten(1)
+    requested = [name for name in layers if name in model.layers]
     if set(layers) & set(HEAD_LAYERS):
-        return result | _maps_and_head(model, images, maps_wanted)
-    if maps_wanted:
-        for name, maps in model.features(images, maps_wanted).items():
-            result[name] = pool(maps)
-    return result
-
-
-def _maps_and_head(model: Backbone, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    """Pooled maps of some layers, ``pooled`` and ``embedding``, by hooks on one whole pass."""
-    result: dict[str, Tensor] = {}
-    hooks = []
-    for name, stage in model._stages():
-        if name in names:
-
-            def keep_maps(_module: object, _inputs: object, maps: Tensor, name: str = name) -> None:
-                result[name] = pool(maps)
-
-            hooks.append(stage[-1].register_forward_hook(keep_maps))
-
-    def keep_input(_module: object, inputs: tuple[Tensor, ...]) -> None:
-        result["pooled"] = inputs[0].float()
-
-    projection = model.get_submodule(model.projection)
-    hooks.append(projection.register_forward_pre_hook(keep_input))
-    try:
-        result["embedding"] = model.embed(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+        requested.append(POOLED)
+    for name, values in model.forward_intermediates(images, requested):
+        if name == POOLED:
+            result["pooled"] = values.float()
+            result["embedding"] = F.normalize(model.project(values).float(), dim=1)
+        else:
+            result[name] = pool(values)
     return result
 
 

@@ -22,7 +22,7 @@ def info(model: Model) -> None:
         ("weights", f"{sum(p.numel() for p in found.parameters()):,}, stored as {stored}"),
         ("input", f"{spec.size}×{spec.size}, mean {spec.mean}, std {spec.std}"),
         ("layers", ", ".join(found.layers)),
-        ("timm name", found.architecture or "none: loads in this zoo only"),
+        ("timm name", found.timm_name or "none: loads in this zoo only"),
     ]
     if isinstance(data, dict) and {"name", "count", "digest"} <= set(data):
         data = f"{data['name']}, {data['count']:,} images, digest {data['digest'][:12]}…"

@@ -269,13 +269,13 @@ def test_mutated_configs(folder, whole, edits):
         config = read_config(folder / "m")
     except zoo.ModelError:
         return
-    assert isinstance(config["dim"], int) and isinstance(config["arch"], str)
+    assert isinstance(config["embed_dim"], int) and isinstance(config["arch"], str)
 
 
 @many(400)
 @given(
     where=st.sampled_from(
-        ["arch", "dim", "npid", "stem", "input", "size", "crop_pct", "mean", "std"]
+        ["arch", "dim", "embed_dim", "npid", "stem", "input", "size", "crop_pct", "mean", "std"]
     ),
     value=ODD,
 )

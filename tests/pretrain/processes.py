@@ -25,7 +25,8 @@ from pretrain.losses.nce import NCEConfig
 from pretrain.memory_bank.local import MemoryBank
 from pretrain.memory_bank.sharded import ShardedBank, bounds
 from zoo.data.sources import open_source
-from zoo.models import BACKBONES, Backbone
+from zoo.models import BACKBONES, FeatureInfo, Stage
+from zoo.models.staged import StagedBackbone
 from zoo.utils.files import WriteError, folder_lock
 
 N, D, B = 997, 16, 16
@@ -39,20 +40,30 @@ OBJECTIVES = {
 
 
 @BACKBONES.register("no-norm")
-class NoNorm(Backbone):
+class NoNorm(StagedBackbone):
     """Without BatchNorm, whose statistics are of one process's images, so that any number of processes agree."""
 
-    layers, first_conv, projection = ("conv1",), "conv1", "fc"
+    stems = {"imagenet": 3}
+    first_conv = "conv1"
+    projection = "fc"
+    feature_info = [FeatureInfo("conv1", 8, 2)]
 
-    def __init__(self, embed_dim, stem):
-        super().__init__(embed_dim, stem)
+    def __init__(self, embed_dim, stem, input):
+        super().__init__(embed_dim, stem, input)
         self.conv1, self.fc = nn.Conv2d(3, 8, 3, 2), nn.Linear(8 * 9, embed_dim)
 
     def forward(self, x):
         return self.fc(self.conv1(x).relu().flatten(1))
 
-    def _stages(self):
-        return [("conv1", [self.conv1])]
+    @property
+    def stages(self):
+        return [Stage("conv1", [self.conv1, nn.ReLU()])]
+
+    def pool(self, maps):
+        return maps.flatten(1)
+
+    def trunk_and_head(self):
+        raise NotImplementedError
 
 
 TINY = override(

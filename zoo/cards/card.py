@@ -75,8 +75,8 @@ def render(directory: str | Path, *, repo: str | None = None) -> str:
         results=results,
         layers=model.layers,
         bank=(directory / BANK).is_file(),
-        in_timm=model.architecture is not None,
-        in_detectron2=model.stem == "imagenet" and hasattr(model, "layer4"),
+        in_timm=model.timm_name is not None,
+        in_detectron2=model.detectron2_compatible,
     )
 
 
@@ -143,7 +143,7 @@ def _metadata(config: dict[str, Any], results: list[Results], name: str, paramet
         eval_results=evaluations or None,
         npid={
             "arch": config["arch"],
-            "dim": config["dim"],
+            "dim": config["embed_dim"],
             "parameters": parameters,
             "data": data_name(meta),
         },

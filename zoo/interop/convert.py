@@ -132,14 +132,20 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _stem(first: Tensor, arch: str, asked: str | None) -> tuple[str, list[str]]:
     """The stem that a first convolution's shape (C×3×K×K) tells, unless one is asked for."""
-    if asked or BACKBONES[arch].stems == ("imagenet",):
-        return asked or "imagenet", []
-    if first.ndim != 4 or first.shape[-1] == 7:
-        return "imagenet", []
-    guess = "small" if BACKBONES[arch].stem == "small" else "cifar"
-    return guess, [
-        f"the file does not say the stride of its 3×3 stem; {guess!r} was taken, another can be asked for"
-    ]
+    if asked is not None:
+        return asked, []
+    kernels = BACKBONES[arch].stems
+    kernel = first.shape[-1] if first.ndim == 4 else None
+    candidates = [stem for stem in kernels if kernels[stem] == kernel]
+    if not candidates:
+        return next(iter(kernels)), []
+    notes = []
+    if len(candidates) > 1:
+        notes.append(
+            f"the file does not say the stride of its {kernel}×{kernel} stem; {candidates[0]!r} was taken, "
+            "another can be asked for"
+        )
+    return candidates[0], notes
 
 
 def _projection(
@@ -304,7 +310,7 @@ def to_detectron2(model: Backbone) -> bytes:
     Raises:
         SettingsError: for a backbone that detectron2's own ResNet does not have.
     """
-    if not hasattr(model, "layer4") or model.stem != "imagenet":
+    if not model.detectron2_compatible:
         raise SettingsError(
             f"detectron2's ResNet has no {model.arch} with {model.stem} stem; it takes ResNets with the imagenet stem"
         )

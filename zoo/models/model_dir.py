@@ -31,10 +31,10 @@ def config_of(model: Backbone) -> dict[str, Any]:
     AlexNet). ``model_type`` is never written: transformers would then look for a class of its own.
     """
     spec = model.input
-    config: dict[str, Any] = {"arch": model.arch, "dim": model.embed_dim}
-    if model.architecture is not None:
+    config: dict[str, Any] = {"arch": model.arch, "embed_dim": model.embed_dim}
+    if model.timm_name is not None:
         config |= {
-            "architecture": model.architecture,
+            "architecture": model.timm_name,
             "num_classes": model.embed_dim,
             "num_features": model.feature_dim,
             "global_pool": "avg",
@@ -202,9 +202,15 @@ def read_config(directory: str | Path) -> dict[str, Any]:
         )
     try:
         config = json.loads(path.read_text())
-        arch, dim, ours = config["arch"], config["dim"], config["npid"]
-        if not (isinstance(arch, str) and isinstance(dim, int) and isinstance(ours["stem"], str)):
-            raise TypeError("arch and npid.stem must be strings, dim an integer")
+        if not isinstance(config, dict):
+            raise TypeError("it is no JSON object")
+        if "dim" in config:  # the key before it was called embed_dim
+            config["embed_dim"] = config.pop("dim")
+        arch, embed_dim, ours = config["arch"], config["embed_dim"], config["npid"]
+        if not (
+            isinstance(arch, str) and isinstance(embed_dim, int) and isinstance(ours["stem"], str)
+        ):
+            raise TypeError("arch and npid.stem must be strings, embed_dim an integer")
         spec = InputSpec(**ours["input"])
         if not (
             isinstance(spec.size, int) and 0 < spec.size <= 1 << 14 and 0.01 <= spec.crop_pct <= 1
@@ -245,7 +251,7 @@ def describe(directory: str | Path) -> Backbone:
             "meta"
         ):  # no memory is taken for what the config says before the weights bear it out
             model = create(
-                config["arch"], embed_dim=config["dim"], stem=ours.pop("stem"), input=spec
+                config["arch"], embed_dim=config["embed_dim"], stem=ours.pop("stem"), input=spec
             )
     except (NpidError, RuntimeError, OverflowError, TypeError) as error:
         raise ModelError(f"{directory / CONFIG}: {error}") from error

@@ -1,88 +1,172 @@
-"""ResNets (He et al. 2016): torchvision's class and key names, with three stems."""
+"""ResNets (He et al. 2016, arXiv 1512.03385): torchvision's class and key names, with three stems."""
 
-from typing import Any
+from collections import OrderedDict
+from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from torchvision.models import resnet
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from zoo.models.backbone import BACKBONES, Backbone
+from zoo.models.backbone import BACKBONES, FeatureInfo, InputSpec, Stage, TrunkAndHead
+from zoo.models.staged import StagedBackbone
 
-# kernel, stride and padding of the first convolution; cifar is the authors' (3×3, no max-pool), small is the same at
-# half the resolution, for CPUs
-_STEMS = {"imagenet": (7, 2, 3), "cifar": (3, 1, 1), "small": (3, 2, 1)}
+_TORCHVISION_WIDTHS = (64, 128, 256, 512)
 
 
-class _ResNet(Backbone, ResNet):
-    block: type[BasicBlock] | type[Bottleneck]
-    depths: tuple[int, int, int, int]
-    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
-    stems = tuple(_STEMS)
-    layers = ("conv1", "res2", "res3", "res4", "res5")
+class ResNet(StagedBackbone, resnet.ResNet):
+    """What the depths have in common.
+
+    The stems: ``imagenet`` is 7×7 with stride 2 and a max-pool; ``cifar`` is the authors' 3×3
+    without a max-pool; ``small`` is the same at half the resolution, for CPUs.
+
+    Attributes:
+        block: torchvision's class of residual blocks.
+        depths: blocks in each of the four stages.
+        widths: channels of each stage, before the block's expansion.
+    """
+
+    stems = {"imagenet": 7, "cifar": 3, "small": 3}
     first_conv = "conv1"
-    projection = timm_classifier = "fc"
+    projection = "fc"
+    timm_classifier = "fc"
+    block: ClassVar[type[BasicBlock] | type[Bottleneck]]
+    depths: ClassVar[tuple[int, int, int, int]]
+    widths: ClassVar[tuple[int, int, int, int]] = _TORCHVISION_WIDTHS
 
-    def __init__(self, embed_dim: int, stem: str) -> None:
-        ResNet.__init__(self, self.block, list(self.depths), num_classes=embed_dim)
-        kernel, stride, padding = _STEMS[stem]
-        self.conv1 = nn.Conv2d(3, self.widths[0], kernel, stride, padding, bias=False)
+    relu: nn.Module
+    maxpool: nn.Module
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+    avgpool: nn.Module
+
+    def __init__(self, embed_dim: int, stem: str, input: InputSpec) -> None:
+        super().__init__(
+            embed_dim,
+            stem,
+            input,
+            block=self.block,
+            layers=list(self.depths),
+            num_classes=embed_dim,
+        )
+        kernel = self.stems[stem]
+        stride = 1 if stem == "cifar" else 2
+        self.conv1 = nn.Conv2d(3, self.widths[0], kernel, stride, kernel // 2, bias=False)
         if stem != "imagenet":
             self.maxpool = nn.Identity()
-        if self.widths != _ResNet.widths:  # torchvision fixes the width of the stages
-            self.inplanes = self.widths[0]
-            self.bn1 = nn.BatchNorm2d(self.inplanes)
-            for stage, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True)):
-                stride = 1 if stage == 0 else 2
-                layer = self._make_layer(self.block, width, depth, stride=stride)  # type: ignore[operator]
-                setattr(self, f"layer{stage + 1}", layer)
-            self.fc = nn.Linear(self.widths[-1] * self.block.expansion, embed_dim)
+        if self.widths != _TORCHVISION_WIDTHS:
+            self._set_widths()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Tensor) -> Tensor:
-        return ResNet.forward(self, x)
+    def _set_widths(self) -> None:
+        """Rebuild everything above the first convolution; torchvision fixes the stages' widths."""
+        self.inplanes = self.widths[0]
+        self.bn1 = nn.BatchNorm2d(self.inplanes)
+        for number, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True), 1):
+            stride = 1 if number == 1 else 2
+            stage = self._make_layer(self.block, width, depth, stride=stride)  # type: ignore[operator]
+            self.set_submodule(f"layer{number}", stage)
+        self.fc = nn.Linear(self.widths[-1] * self.block.expansion, self.embed_dim)
 
-    def _stages(self) -> list[tuple[str, list[Any]]]:
+    def forward(self, images: Tensor) -> Tensor:
+        """Project images: B×3×S×S → B×embed_dim."""
+        projected: Tensor = resnet.ResNet.forward(self, images)
+        return projected
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The stem and the four stages of blocks, named as detectron2 names them."""
         return [
-            ("conv1", [self.conv1, self.bn1, self.relu]),
-            ("res2", [self.maxpool, self.layer1]),
-            ("res3", [self.layer2]),
-            ("res4", [self.layer3]),
-            ("res5", [self.layer4]),
+            Stage("conv1", [self.conv1, self.bn1, self.relu]),
+            Stage("res2", [self.maxpool, self.layer1]),
+            Stage("res3", [self.layer2]),
+            Stage("res4", [self.layer3]),
+            Stage("res5", [self.layer4]),
         ]
 
     @property
-    def architecture(self) -> str | None:
-        return self.arch if self.stem == "imagenet" and self.widths == _ResNet.widths else None
+    def feature_info(self) -> list[FeatureInfo]:
+        """Channels and strides of the layers: each stage but the first halves the maps."""
+        reduction = 1 if self.stem == "cifar" else 2
+        features = [FeatureInfo("conv1", self.widths[0], reduction)]
+        if self.stem == "imagenet":
+            reduction *= 2  # the max-pool
+        for number, width in enumerate(self.widths, start=2):
+            features.append(FeatureInfo(f"res{number}", width * self.block.expansion, reduction))
+            reduction *= 2
+        return features
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Average the maps of res5 over their positions."""
+        return torch.flatten(self.avgpool(maps), 1)
+
+    def trunk_and_head(self) -> TrunkAndHead:
+        """Cut below res5, which is the head (the C4 variant of Ren et al. 2015, He et al. 2016)."""
+        head = nn.Sequential(OrderedDict(layer4=self.layer4))
+        return TrunkAndHead(stages=self.stages, head_input="res4", head=head)
+
+    @property
+    def timm_name(self) -> str | None:
+        """timm has the networks of the paper, under the same names."""
+        if self.stem == "imagenet" and self.widths == _TORCHVISION_WIDTHS:
+            return self.arch
+        return None
+
+    @property
+    def detectron2_compatible(self) -> bool:
+        """detectron2 has the stem for ImageNet only."""
+        return self.stem == "imagenet"
 
 
 @BACKBONES.register("resnet10")
-class ResNet10(_ResNet):
-    """The small one for CPUs: one block per stage and about half the width; less than 2 MB in half precision."""
+class ResNet10(ResNet):
+    """The small one for CPUs: one block per stage, half the width; under 2 MB in half precision."""
 
-    block, depths, widths, stem = BasicBlock, (1, 1, 1, 1), (32, 64, 128, 192), "small"
+    stems = {"small": 3, "imagenet": 7, "cifar": 3}
+    block = BasicBlock
+    depths = (1, 1, 1, 1)
+    widths = (32, 64, 128, 192)
 
 
 @BACKBONES.register("resnet18")
-class ResNet18(_ResNet):
-    block, depths = BasicBlock, (2, 2, 2, 2)
+class ResNet18(ResNet):
+    """18 layers of basic blocks."""
+
+    block = BasicBlock
+    depths = (2, 2, 2, 2)
 
 
 @BACKBONES.register("resnet34")
-class ResNet34(_ResNet):
-    block, depths = BasicBlock, (3, 4, 6, 3)
+class ResNet34(ResNet):
+    """34 layers of basic blocks."""
+
+    block = BasicBlock
+    depths = (3, 4, 6, 3)
 
 
 @BACKBONES.register("resnet50")
-class ResNet50(_ResNet):
-    block, depths = Bottleneck, (3, 4, 6, 3)
+class ResNet50(ResNet):
+    """50 layers of bottleneck blocks."""
+
+    block = Bottleneck
+    depths = (3, 4, 6, 3)
 
 
 @BACKBONES.register("resnet101")
-class ResNet101(_ResNet):
-    block, depths = Bottleneck, (3, 4, 23, 3)
+class ResNet101(ResNet):
+    """101 layers of bottleneck blocks."""
+
+    block = Bottleneck
+    depths = (3, 4, 23, 3)
 
 
 @BACKBONES.register("resnet152")
-class ResNet152(_ResNet):
-    block, depths = Bottleneck, (3, 8, 36, 3)
+class ResNet152(ResNet):
+    """152 layers of bottleneck blocks."""
+
+    block = Bottleneck
+    depths = (3, 8, 36, 3)

@@ -166,3 +166,24 @@ def test_timm_loads_the_same_directory(tmp_path):
     theirs = timm.create_model(f"local-dir:{tmp_path / 'm'}", pretrained=True).eval()
     x = torch.randn(2, 3, 224, 224)
     torch.testing.assert_close(theirs(x), model(x))
+
+
+@torch.no_grad()
+def test_the_config_of_before_says_dim(saved):
+    """Directories that older versions wrote, and the models that ship with the library."""
+    model, folder = saved
+    config = json.loads((folder / "config.json").read_text())
+    assert config["embed_dim"] == 8 and "dim" not in config
+    config["dim"] = config.pop("embed_dim")
+    (folder / "config.json").write_text(json.dumps(config))
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(zoo.load(folder).embed(x), model.embed(x))
+    assert zoo.models.model_dir.read_config(folder)["embed_dim"] == 8
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_models_that_ship_load_whole(name):
+    model = zoo.load(name)
+    size = model.input.size
+    assert model.embed(torch.rand(1, 3, size, size)).shape == (1, model.embed_dim)

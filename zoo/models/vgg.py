@@ -1,0 +1,25 @@
+"""VGG16 (Simonyan & Zisserman 2015, arXiv 1409.1556), configuration D: torchvision's."""
+
+from torchvision.models import vgg
+
+from zoo.models.backbone import BACKBONES, InputSpec
+from zoo.models.staged import SequentialBackbone
+
+
+@BACKBONES.register("vgg16")
+class VGG16(SequentialBackbone, vgg.VGG):
+    """Thirteen 3×3 convolutions in five groups, and three fully connected layers; no batch norm."""
+
+    stems = {"imagenet": 3}
+    stage_ends = (4, 9, 16, 23, 30)
+    head_resolution = 7
+    timm_classifier = "head.fc"
+
+    def __init__(self, embed_dim: int, stem: str, input: InputSpec) -> None:
+        trunk = vgg.make_layers(vgg.cfgs["D"])
+        super().__init__(embed_dim, stem, input, features=trunk, num_classes=embed_dim)
+
+    @property
+    def timm_name(self) -> str | None:
+        """timm has the same network under the same name."""
+        return self.arch
