@@ -72,7 +72,7 @@ def _of_model(model: ModelDirectory) -> Provenance:
     facts = {
         "sha256": model.sha256,
         "arch": model.config["arch"],
-        "dim": model.config["dim"],
+        "dim": model.config["embed_dim"],
         **ours,
     }
     return Provenance(
