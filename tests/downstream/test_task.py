@@ -39,7 +39,9 @@ def test_a_minimum_is_checked_and_what_is_not_recorded_stays_out():
         folder: str = option("here", "Where to write.", recorded=False)
 
     Config().check()
-    with pytest.raises(SettingsError, match="seed must be at least 0, got -3; count must be at least 2, got 1"):
+    with pytest.raises(
+        SettingsError, match="seed must be at least 0, got -3; count must be at least 2, got 1"
+    ):
         Config(count=1, seed=-3).check()
     assert "folder" not in json.loads(json.dumps(Config().recorded()))
     assert Config().with_changes({"count": 9}).count == 9
