@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hub_store import HubStore
+from tests.hub_store import HubStore
 
 
 @dataclass

@@ -6,10 +6,10 @@ import statistics
 
 import numpy as np
 import pytest
-from pages import clusters, results
 from PIL import Image
 
 from downstream.report import gather, render
+from tests.pages import clusters, results
 
 POINTS = 10_000
 EVIL = "</script><script>pwned=1</script><img src=x onerror=pwned=2>"

@@ -11,9 +11,9 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from hub_server import HubServer
 
 import zoo
+from tests.hub_server import HubServer
 from zoo import hub as client
 from zoo.hub import pull, push
 

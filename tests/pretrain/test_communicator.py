@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import processes
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,6 +17,7 @@ from pretrain.checkpoint import read_progress
 from pretrain.communicator import SINGLE_PROCESS
 from pretrain.cost import Backbone
 from pretrain.memory_bank.sharded import ShardedBank
+from tests.pretrain import processes
 from zoo import RunError
 
 

@@ -1,3 +1,3 @@
-from hub_server import hub
+from tests.hub_server import hub
 
 __all__ = ["hub"]

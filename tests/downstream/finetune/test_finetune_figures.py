@@ -1,8 +1,7 @@
 """The plot of fine-tuning."""
 
-from pages import results
-
 from downstream.finetune.figures import few_label_figure
+from tests.pages import results
 
 SIZES = {"train": 800, "test": 16, "1%": 8, "10%": 80}
 

@@ -1,8 +1,7 @@
 """The plot of linear probes."""
 
-from pages import results
-
 from downstream.linear.figures import layer_figure
+from tests.pages import results
 
 METRICS = {"res2": 0.41, "res5": 0.62, "untrained/res2": 0.39, "untrained/res5": 0.2}
 

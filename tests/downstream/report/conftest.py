@@ -1,7 +1,8 @@
 """A feature store for all tests of the report."""
 
 import pytest
-from pages import clusters
+
+from tests.pages import clusters
 
 
 @pytest.fixture(scope="session")

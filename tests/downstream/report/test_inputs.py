@@ -3,11 +3,11 @@
 import re
 
 import pytest
-from pages import results, run_folder
 from typer.testing import CliRunner
 
 from downstream.report import gather
 from npid.main import app
+from tests.pages import results, run_folder
 from zoo import DataError
 
 

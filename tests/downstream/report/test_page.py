@@ -6,12 +6,12 @@ import json
 import re
 
 import pytest
-from pages import EVIL, Html, clusters, results, run_folder
 
 from downstream.figures import Figure, Series
 from downstream.knn import Knn
 from downstream.report import gather, render
 from downstream.task import TASKS
+from tests.pages import EVIL, Html, clusters, results, run_folder
 
 
 @pytest.fixture

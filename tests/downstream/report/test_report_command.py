@@ -2,10 +2,10 @@
 
 import json
 
-from pages import Html
 from typer.testing import CliRunner
 
 from npid.main import app
+from tests.pages import Html
 
 
 def test_wrong_paths_and_options_get_one_message(tmp_path, store):

@@ -5,13 +5,13 @@ import io
 import numpy as np
 import pytest
 import torch
-from pages import Html
 from PIL import Image
 from typer.testing import CliRunner
 
 import zoo
 from downstream.retrieval import EmbedSettings, Store, embed
 from npid.main import app as cli
+from tests.pages import Html
 from zoo import ModelError
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
