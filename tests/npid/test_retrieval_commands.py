@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_cli import npid
 
 import zoo
+from tests.npid.test_cli import npid
 
 
 @pytest.fixture(scope="module")

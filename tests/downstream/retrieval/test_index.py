@@ -6,7 +6,6 @@ import sys
 
 import pytest
 import torch
-from test_retrieval import make
 from torch.nn.functional import normalize
 
 from downstream.features.store import ROWS
@@ -20,6 +19,7 @@ from downstream.retrieval.index import (
     open_index,
     recall,
 )
+from tests.downstream.retrieval.test_retrieval import make
 from zoo import DataError, SettingsError
 
 faiss = pytest.importorskip("faiss")
