@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import zoo
-from tests.npid.test_cli import npid
+from tests.npid.command_line import npid
 
 
 @pytest.fixture(scope="module")
