@@ -1,4 +1,4 @@
-"""What a task wants to show, as plain data: tables and plots that a terminal, a page or an image file can draw."""
+"""What a task wants to show, as plain data: tables and plots for a terminal, a page or an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -139,7 +139,8 @@ class _Screened(_Block):
 
     def _multiply(self, queries: Tensor, query: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
         """fp32 products of pairs, sorted by their query: a line of products and one of rows for each query, filled up
-        with −inf and 0."""
+        with −inf and 0.
+        """
         counts = torch.bincount(query, minlength=len(queries))
         ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         found = pairs.products(queries, self.exact, ends, row)
@@ -158,7 +159,8 @@ def _lost(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _maxima(scores: Tensor, count: int) -> Tensor:
     """Of Q×n scores, the maxima of groups of ``count``; what is left over is in none. Groups are strided, so that the
-    maxima are taken of whole vectors."""
+    maxima are taken of whole vectors.
+    """
     part = scores.shape[1] // count
     return scores[:, : part * count].unflatten(1, (count, part)).amax(1)
 

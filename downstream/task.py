@@ -149,7 +149,7 @@ class TaskInputs:
 
     @cached_property
     def model(self) -> "Backbone":
-        """The backbone in eval mode, on the CPU; a task that changes weights takes :meth:`fresh_model`."""
+        """The backbone in eval mode; a task that changes weights takes :meth:`fresh_model`."""
         return self.fresh_model()
 
     def fresh_model(self) -> "Backbone":

@@ -1,4 +1,4 @@
-"""The weighted vote of the nearest rows (Wu et al. 2018, section 3.4): a classifier without any training."""
+"""The weighted vote of the nearest rows (Wu et al. 2018, section 3.4): nothing is trained."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The typer app. Commands import what they need when they run, so that ``npid --help`` answers at once."""
+"""The typer app: commands import what they need when they run, so that help comes at once."""
 
 import os
 from typing import Any
@@ -55,7 +55,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Instance-discrimination backbones: pretrain without labels, publish, transfer.",
     epilog="MODEL is a model directory, a name that `npid list` shows, or a Hub repository, "
-    "org/name or org/name@revision. DATA is a folder of images, an ImageFolder (train/, val/ or test/), a "
+    "org/name or org/name@revision. DATA is a folder of images, an ImageFolder (train/, val/ or "
+    "test/), a "
     "folder of Hub-style parquet or WebDataset shards, Places with its lists, or a name: digits, "
     "cifar10, cifar100, stl10, stl10-unlabeled.",
 )

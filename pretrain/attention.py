@@ -39,7 +39,8 @@ def bounded(temperature: float, rows: int) -> bool:
 
 def fuses(device: str, dtype: torch.dtype, simple: bool) -> bool:
     """Whether one fused kernel is the faster way: in bf16 on a GPU, and in fp32 on a CPU unless a plain sum is enough
-    (``simple``). Measured by benchmarks/objective.py and benchmarks/gpu.py."""
+    (``simple``). Measured by benchmarks/objective.py and benchmarks/gpu.py.
+    """
     return dtype == _FUSED.get(device) and (device != "cpu" or not simple)
 
 
@@ -92,8 +93,9 @@ def _sums(query: Tensor, bank: Any, temperature: float) -> Partial:
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b. In fp32 oneDNN multiplies long and narrow matrices faster than MKL, which is behind ``@`` on most CPUs,
-    and only this operator asks it to; bf16 it multiplies anyway. Measured by benchmarks/objective.py."""
+    """A @ b. In fp32 oneDNN multiplies long and narrow matrices faster than MKL, which is behind ``@`` on most CPUs,
+    and only this operator asks it to; bf16 it multiplies anyway. Measured by benchmarks/objective.py.
+    """
     if (
         a.dtype == torch.float32
         and a.device.type == "cpu"
@@ -123,7 +125,8 @@ def _online(query: Tensor, bank: Any, temperature: float) -> Partial:
 def heads_for(queries: int, rows: int, device: str) -> int:
     """How many heads fill a device: eight for each thread of a CPU (a little faster than one, benchmarks/objective.py);
     on a GPU as many as make, with the blocks of queries, enough work for its processors, fewer of them the more queries
-    there are."""
+    there are.
+    """
     wanted = 8 * torch.get_num_threads() if device == "cpu" else max(1, 64 * 256 // queries)
     return max(1, min(wanted, rows // 1024))
 
@@ -155,7 +158,7 @@ def fused(
 
 
 def _flash(query: Tensor, keys: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """torch's kernels behind ``scaled_dot_product_attention``; only these operators give the logsumexp."""
+    """Torch's kernels behind ``scaled_dot_product_attention``; only these operators give the logsumexp."""
     if query.device.type == "cpu":
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, keys, keys, scale=scale
@@ -176,7 +179,8 @@ def merge(parts: list[Partial]) -> Partial:
 
 class Sloped(torch.autograd.Function):
     """A function of B×D vectors, its first argument, and of what needs no gradient, whose forward saves the slope (B×D)
-    of each vector's loss."""
+    of each vector's loss.
+    """
 
     @staticmethod
     def backward(ctx, grad: Tensor):

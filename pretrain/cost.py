@@ -162,7 +162,8 @@ def bank_bytes(images: int, dim: int, kind: str) -> int:
 
 def working_bytes(it: Case) -> int:
     """The most that the objective allocates beside the bank in a step, about: one block of scores or rows, and the
-    vectors with their sums and gradients."""
+    vectors with their sums and gradients.
+    """
     vectors, how = it.batch * (it.dim + 1) * 4, it.loss
     spelt_out = (
         4 if it.bank_dtype == "int8" else 0

@@ -206,7 +206,8 @@ class _Embed(nn.Module):
 
 def _averaged(model: Backbone, size: int, device: torch.device) -> nn.Module:
     """``embed`` whose gradients are averaged over the processes. Each keeps BatchNorm's running statistics of its own
-    images; those of rank 0 are the model's."""
+    images; those of rank 0 are the model's.
+    """
     # torch 2.14 has another name for the same, and warns of the old one
     names = inspect.signature(DistributedDataParallel).parameters
     still: dict[str, Any] = {

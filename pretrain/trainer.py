@@ -203,7 +203,6 @@ def _same(asked: PretrainConfig, kept: PretrainConfig, run: Path) -> None:
     Raises:
         SettingsError: listing the settings that differ from those the run began with.
     """
-
     old, new = dict(flatten(to_dict(kept))), dict(flatten(to_dict(asked)))
     if differing := [
         f"{key} is {old[key]}, asked for {new[key]}"

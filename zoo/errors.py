@@ -1,5 +1,6 @@
 """Errors that a user can act on: one message naming what, expected, found and what to do. The command line prints
-the message without a traceback; everything else is a bug."""
+the message without a traceback; everything else is a bug.
+"""
 
 
 class NpidError(Exception):

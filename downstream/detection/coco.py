@@ -11,7 +11,8 @@ from zoo import DataError
 def find(root: Path, split: str) -> tuple[Path, Path] | None:
     """The JSON file of a split and the folder of its images, or None. Known layouts: COCO's own
     (``annotations/instances_train2017.json``, ``train2017/``; the year may lack) and one JSON file beside the images
-    (``train/_annotations.coco.json``)."""
+    (``train/_annotations.coco.json``).
+    """
     for path in sorted((root / "annotations").glob(f"instances_{split}*.json")):
         return path, root / path.stem.removeprefix("instances_")
     beside = root / split / "_annotations.coco.json"

@@ -181,7 +181,8 @@ def build_npid_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> FPN:
 @ROI_BOX_HEAD_REGISTRY.register()
 class NpidBoxHead(nn.Module):
     """The upper layers of a zoo network as a box head: res5, an optional norm and average pooling for ResNets, whose
-    blocks are Basic or Bottleneck as the network has them; fc6 and fc7 for AlexNet and VGG16."""
+    blocks are Basic or Bottleneck as the network has them; fc6 and fc7 for AlexNet and VGG16.
+    """
 
     @configurable
     def __init__(

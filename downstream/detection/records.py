@@ -14,7 +14,8 @@ _SHOWN = 20  # faults listed before "and N more"
 @dataclass(frozen=True)
 class Box:
     """Corners in continuous pixel coordinates (0 ≤ x1 < x2 ≤ width, likewise y); difficult ones do not count when
-    scoring, crowds (COCO) are not trained on."""
+    scoring, crowds (COCO) are not trained on.
+    """
 
     x1: float
     y1: float
@@ -39,7 +40,8 @@ class Record:
 @dataclass(frozen=True)
 class Split:
     """The images of one split. ``coco`` is the JSON file they come from, if any; ``eleven`` asks for VOC2007's metric;
-    ``clipped`` counts the boxes that reached over the border of their image and were cut."""
+    ``clipped`` counts the boxes that reached over the border of their image and were cut.
+    """
 
     name: str
     classes: list[str]

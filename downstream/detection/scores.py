@@ -55,7 +55,8 @@ def _hits(
     records: list[Record], found: dict[str, Detections], category: int
 ) -> tuple[int, list[Floats]]:
     """How many truths of a class there are to find, and for each threshold which detections, by falling score, are
-    right; those of difficult truths are left out."""
+    right; those of difficult truths are left out.
+    """
     truths, difficult = {}, {}
     for record in records:
         boxes = [box for box in record.boxes if box.category == category]

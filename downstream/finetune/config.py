@@ -1,4 +1,7 @@
-"""How a model is fine-tuned, and the named ways. Imports no torch: the command line reads it for its help."""
+"""How a model is fine-tuned, and the named ways.
+
+It imports no torch: the command line reads it for its help.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -78,7 +81,8 @@ class FinetuneConfig(TaskConfig):
 
 PRESETS: Registry[FinetuneConfig] = Registry("fine-tuning preset")
 PRESETS.register("paper")(FinetuneConfig())
-# small images and few of them: small batches, and no fewer than 1 500 steps for the smallest part either
+# small images and few of them: small batches, and no fewer than 1 500 steps for the smallest
+# part either
 PRESETS.register("small")(
     FinetuneConfig(
         epochs=30,

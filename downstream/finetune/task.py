@@ -133,7 +133,7 @@ def _check_layers(inputs: TaskInputs, config: FinetuneConfig) -> None:
 
 
 def _parts(inputs: TaskInputs, config: FinetuneConfig) -> "Parts":
-    """The images of every part and seed; written to ``config.lists`` too, where that is asked for."""
+    """The images of every part and seed; written to ``config.lists`` too, where that is given."""
     from downstream.finetune.subsets import label_subset
     from zoo.utils.files import write_text
 

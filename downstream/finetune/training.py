@@ -135,7 +135,7 @@ def count_training_images(config: FinetuneConfig, sizes: list[int]) -> int:
 
 @torch.no_grad()
 def score_classifier(model: Classifier, source: Source, config: FinetuneConfig) -> dict[str, Any]:
-    """What :func:`downstream.metrics.score_classes` says of a model, on the images that can be read.
+    """Score a model on the images that can be read: :func:`downstream.metrics.score_classes`.
 
     Raises:
         DataError: if none can be read.

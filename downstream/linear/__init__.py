@@ -1,4 +1,4 @@
-"""Linear classifiers on a frozen network (Wu et al. 2018, section 4.2): settings, presets and the task.
+"""Linear classifiers on a frozen network (Wu et al. 2018, section 4.2): settings and task.
 
 The solvers and what they share are in :mod:`downstream.linear.probe`, which imports torch.
 """

@@ -1,4 +1,7 @@
-"""How linear classifiers are trained, and the named ways. Imports no torch: the command line reads it for its help."""
+"""How linear classifiers are trained, and the named ways.
+
+It imports no torch: the command line reads it for its help.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -107,12 +110,13 @@ class LinearConfig(TaskConfig):
 PRESETS: Registry[LinearConfig] = Registry("linear preset")
 
 # npid linear MODEL DATA
-# Logistic regression on kept features, the penalty chosen on held-out images; seconds to minutes on a CPU.
+# Logistic regression on kept features, the penalty chosen on held-out images; seconds to minutes
+# on a CPU.
 PRESETS.register("lbfgs")(LinearConfig())
 
 # npid linear MODEL IMAGENET --preset imagenet
-# VISSL's recipe (eval_resnet_8gpu_transfer_in1k_linear): 28 epochs of random crops. The paper's ResNet-50 scores
-# 15.3/18.8/24.9/40.6/54.0 on conv1 and res2 to res5; not run by us on ImageNet.
+# VISSL's recipe (eval_resnet_8gpu_transfer_in1k_linear): 28 epochs of random crops. The paper's
+# ResNet-50 scores 15.3/18.8/24.9/40.6/54.0 on conv1 and res2 to res5; not run by us on ImageNet.
 PRESETS.register("imagenet")(LinearConfig(solver="sgd", sweep=(0.01,)))
 
 # npid linear MODEL PLACES205 --preset places205

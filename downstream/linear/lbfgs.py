@@ -1,4 +1,4 @@
-"""Multinomial logistic regression by L-BFGS: no learning rate, and the same optimum as scikit-learn's."""
+"""Multinomial logistic regression by L-BFGS: no learning rate, scikit-learn's optimum."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,12 +88,14 @@ class _StandardisedRows:
 
     @property
     def width(self) -> int:
+        """Columns that the weights have."""
         return self.kept[0].shape[1] if self.kept else self.features.shape[1]
 
     def __iter__(self) -> Iterator[Tensor]:
         yield from self.kept or map(self._standardise, self.blocks)
 
     def probe(self, weight: Tensor, bias: Tensor) -> LinearProbe:
+        """The classifier over features that were neither standardised nor rotated."""
         weight = weight.detach().clone()
         if self.basis is not None:
             weight = weight @ self.basis

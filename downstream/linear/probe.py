@@ -1,4 +1,4 @@
-"""Probes of every layer: choose on held-out training images, fit on all of them, score on the test images."""
+"""Probes of every layer: chosen on held-out training images, scored on test images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

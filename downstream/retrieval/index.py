@@ -228,7 +228,8 @@ def build_index(
 
 def _measure(store: Store, index: Any, kind: str, random: np.random.Generator) -> dict[str, Any]:
     """The least probes and candidates that reach a recall of 0.99, and the recalls, from rows of the store as queries;
-    a query does not count as its own neighbour."""
+    a query does not count as its own neighbour.
+    """
     own = torch.from_numpy(random.choice(len(store), _QUERIES, replace=False))
     queries = store.take(own.numpy())
     truth = _without(nearest(store.vectors, queries, AT + 1)[1], own)[:, :AT]

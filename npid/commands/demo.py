@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 MODEL = "npid-cifar10-small"
 DATA = "digits"
 _NEXT = f"""Next, on your own images (photos/train/CLASS/…, photos/test/CLASS/…):
-  npid finetune {MODEL} photos/ --labels 5,10 --preset few --seeds 3     what you just saw
-  npid knn {MODEL} photos/ --k 20                                        no training at all
-  npid pretrain photos/ --out run --init {MODEL} --epochs 50             learn from the images without labels
-  npid list                                                                            what else there is"""
+  npid finetune {MODEL} photos/ --labels 5,10 --preset few --seeds 3
+      what you just saw
+  npid knn {MODEL} photos/ --k 20
+      no training at all
+  npid pretrain photos/ --out run --init {MODEL} --epochs 50
+      learn from the images without labels
+  npid list
+      what else there is"""
 
 _QUERIES = 5  # of the picture
 _NEIGHBOURS = 7  # of each of them

@@ -150,7 +150,8 @@ class LazyImage:
 
     def _shrink(self, most: int) -> int:
         """How many times smaller to decode. The last pixels of a file may stand for less than a whole one; that moves
-        nothing unless it is turned or mirrored."""
+        nothing unless it is turned or mirrored.
+        """
         if not self._jpeg or self._rgb is not None:
             return 1
         sides = self._image.size

@@ -86,7 +86,7 @@ LAYOUTS = (
 
 
 def own_name(name: str, layout: Layout) -> str | None:
-    """torchvision's name of a tensor of the trunk, or None for any other tensor."""
+    """Torchvision's name of a tensor of the trunk, or None for any other tensor."""
     match = re.match(layout.trunk, name)
     if match is None:
         return None

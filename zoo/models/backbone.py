@@ -201,7 +201,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def timm_name(self) -> str | None:
-        """timm's name of this very network, or None where timm has none."""
+        """Timm's name of this very network, or None where timm has none."""
         return None
 
     @property

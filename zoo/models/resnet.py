@@ -111,7 +111,7 @@ class ResNet(StagedBackbone, resnet.ResNet):
 
     @property
     def timm_name(self) -> str | None:
-        """timm has the networks of the paper, under the same names."""
+        """Timm has the networks of the paper, under the same names."""
         if self.stem == "imagenet" and self.widths == _TORCHVISION_WIDTHS:
             return self.arch
         return None

@@ -21,5 +21,5 @@ class VGG16(SequentialBackbone, vgg.VGG):
 
     @property
     def timm_name(self) -> str | None:
-        """timm has the same network under the same name."""
+        """Timm has the same network under the same name."""
         return self.arch

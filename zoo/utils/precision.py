@@ -10,7 +10,8 @@ from zoo.models import Backbone
 
 def shrinks_a_pixel(make: Callable[[], Backbone], size: int) -> bool:
     """Whether a strided convolution of a backbone sees a single pixel at this input size: torch's CPU kernels then
-    leave most of the weight's bf16 gradient as the memory was before (seen in torch 2.15)."""
+    leave most of the weight's bf16 gradient as the memory was before (seen in torch 2.15).
+    """
     found = []
 
     def look(module: nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:

@@ -53,7 +53,7 @@ def _dtype(code: str, *_: Any) -> DType:
 
 
 def _array(content: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
-    """numpy's ``_frombuffer``: pickle protocol 5."""
+    """Numpy's ``_frombuffer``: pickle protocol 5."""
     made = Array()
     made.build((1, shape, dtype, order == "F", content))
     return made
