@@ -1,5 +1,6 @@
-"""Errors that a user can act on: one message naming what, expected, found and what to do. The command line prints
-the message without a traceback; everything else is a bug.
+"""Errors that a user can act on: one message naming what, expected, found and what to do.
+
+The command line prints the message without a traceback; everything else is a bug.
 """
 
 
@@ -28,4 +29,4 @@ class PeerError(RunError):
 
 
 class HubError(NpidError):
-    """A Hub repository that cannot be read or written; :mod:`zoo.hub` has one subclass per cause."""
+    """A Hub repository that cannot be read or written; :mod:`zoo.hub` has a subclass per cause."""

@@ -91,7 +91,8 @@ def crop_boxes(config: Augmentation, draws: Tensor, height: Tensor, width: Tenso
     Args:
         config: scale and ratio are read.
         draws: B×(2·10+2) uniforms.
-        height, width: the images' sizes in pixels, B integers each.
+        height: of the images, pixels, B integers.
+        width: likewise.
 
     Returns:
         B×4 float: top, left, height, width, whole pixels inside the image.
@@ -128,7 +129,8 @@ def resample_matrix(
     """The antialiased bilinear filter that maps pixels [start, start + length) onto ``outputs``.
 
     Args:
-        start, length: B floats, whole pixels.
+        start: B floats, whole pixels.
+        length: likewise.
         inputs: pixels of a line of the image.
         outputs: pixels of a line of the crop.
         flip: B booleans, where the outputs come in reversed order; nowhere by default.
@@ -230,7 +232,8 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 
     Args:
         images: B×3×H×W of values 0–255.
-        mean, std: per-channel statistics on the 0–1 scale.
+        mean: of each channel, on the 0–1 scale.
+        std: standard deviation of each channel, on the 0–1 scale.
 
     Returns:
         B×3×H×W float32, channels last.
@@ -263,10 +266,10 @@ class Plan(NamedTuple):
         """Yield plans of so many images each."""
         return map(
             Plan,
-            self.boxes.split(counts),
-            self.flip.split(counts),
-            self.matrix.split(counts),
-            self.pivot.split(counts),
+            torch.split(self.boxes, counts),
+            torch.split(self.flip, counts),
+            torch.split(self.matrix, counts),
+            torch.split(self.pivot, counts),
         )
 
 
@@ -285,7 +288,8 @@ class Augmenter:
         """
         Args:
             config: what to do.
-            mean, std: per-channel statistics on the 0–1 scale.
+            mean: of each channel, on the 0–1 scale.
+            std: standard deviation of each channel, on the 0–1 scale.
             seed: the run's seed; with epoch and index it fixes every draw.
         """
         self.config = config
@@ -348,7 +352,8 @@ class Augmenter:
         Args:
             epoch: the pass over the data.
             indices: B int64.
-            height, width: of the images, pixels.
+            height: of the images, pixels.
+            width: likewise.
         """
         draws = self.draws(epoch, indices)
         ones = torch.ones_like(indices)

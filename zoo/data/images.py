@@ -3,7 +3,7 @@
 import importlib
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,13 +15,18 @@ from torch import Tensor
 
 from zoo.errors import DataError
 
-try:  # decodes to the same pixels as Pillow, with the same library but without its detour over four bytes a pixel
+# simplejpeg decodes to the same pixels as Pillow, with the same library but without its detour
+# over four bytes a pixel.
+decode_jpeg: Callable[[bytes], np.ndarray] | None
+try:
     decode_jpeg = importlib.import_module("simplejpeg").decode_jpeg
 except ImportError:
     decode_jpeg = None
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-_GAP = 2  # as in Pillow's thumbnail()
+_GAP = 2  # how much finer than the output a JPEG is decoded, at least; as in Pillow's thumbnail()
+_TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
+_ORIENTATIONS_ON_THE_SIDE = (5, 6, 7, 8)  # of EXIF: width and height change places
 BACKGROUND = (255, 255, 255)  # under transparent pixels; fixed, so that hidden colour never shows
 
 
@@ -29,33 +34,40 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any Pillow mode to 8-bit RGB without saturating, and compose transparency on white.
 
     Raises:
-        ValueError: for values that have no 8-bit meaning (floating point outside 0–1, integers above 16 bits).
+        ValueError: for values that have no 8-bit meaning (floating point outside 0–1, integers
+            above 16 bits).
     """
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image).astype(np.float64)
-        top = 1.0 if image.mode == "F" else 65535.0
-        if values.size and (
-            values.min() < 0 or values.max() > top or not np.isfinite(values).all()
-        ):
-            raise ValueError(f"values of mode {image.mode} must lie in [0, {top:g}]")
-        image = Image.fromarray(np.round(values * (255 / top)).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = _to_grey(image)
+    if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
         image = image.convert("RGBA")
         behind = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         image = Image.alpha_composite(behind, image)
     return image.convert("RGB")
 
 
+def _to_grey(image: Image.Image) -> Image.Image:
+    """Rescale 16-bit integers, or floating point of 0–1, to 8 bits."""
+    values = np.asarray(image).astype(np.float64)
+    top = 1.0 if image.mode == "F" else 65535.0
+    if values.size:
+        in_range = values.min() >= 0 and values.max() <= top
+        if not in_range or not np.isfinite(values).all():
+            raise ValueError(f"values of mode {image.mode} must lie in [0, {top:g}]")
+    return Image.fromarray(np.round(values * (255 / top)).astype(np.uint8))
+
+
 @contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Turns whatever Pillow raises into one DataError that names the file."""
+def _named_errors(name: str) -> Iterator[None]:
+    """Turn whatever Pillow raises into one DataError that names the file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
-            f"{name}: refused as a decompression bomb ({error}); resize the image if it is a real one"
+            f"{name}: refused as a decompression bomb ({error}); "
+            "resize the image if it is a real one"
         ) from error
     except UnidentifiedImageError as error:
         raise DataError(
@@ -68,9 +80,12 @@ def _named(name: str) -> Iterator[None]:
 
 
 class LazyImage:
-    """An image whose size is known; a JPEG is decoded only when its pixels are asked for, and no finer than needed.
+    """An image whose size is known.
+
+    A JPEG is decoded only when its pixels are asked for, and no finer than needed.
 
     Attributes:
+        name: what it is called in messages.
         size: width and height of the upright image, pixels.
     """
 
@@ -83,23 +98,27 @@ class LazyImage:
         Raises:
             DataError: if the file is missing, no image, or a decompression bomb; it names the file.
         """
-        self.name = name or (f"{len(source)} bytes" if isinstance(source, bytes) else str(source))
-        self._rgb = source if isinstance(source, Image.Image) else None
-        self._jpeg = self._upright = False
+        default_name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
+        self.name = name or default_name
+        self._rgb: Image.Image | None = None
+        self._is_jpeg = False
+        self._is_upright = False
         if isinstance(source, Image.Image):
+            self._rgb = source
             self.size = source.size
             return
-        with _named(self.name):
+        with _named_errors(self.name):
             self._bytes = source if isinstance(source, bytes) else Path(source).read_bytes()
             self._image = Image.open(io.BytesIO(self._bytes))
-            self._jpeg = self._image.format == "JPEG"
-            if not self._jpeg:  # the header of other formats may keep the orientation back
+            self._is_jpeg = self._image.format == "JPEG"
+            if not self._is_jpeg:  # the header of other formats may keep the orientation back
                 self.size = self.rgb().size
                 return
-            turn = self._image.getexif().get(ExifTags.Base.Orientation, 1)
+            orientation = self._image.getexif().get(ExifTags.Base.Orientation, 1)
             width, height = self._image.size
-            self.size = (height, width) if turn in (5, 6, 7, 8) else (width, height)
-            self._upright = turn == 1
+            on_the_side = orientation in _ORIENTATIONS_ON_THE_SIDE
+            self.size = (height, width) if on_the_side else (width, height)
+            self._is_upright = orientation == 1
 
     def rgb(self) -> Image.Image:
         """The whole image, upright, 8-bit RGB.
@@ -108,7 +127,7 @@ class LazyImage:
             DataError: if it is truncated or its values have no 8-bit meaning.
         """
         if self._rgb is None:
-            with _named(self.name):
+            with _named_errors(self.name):
                 self._image.load()
                 self._rgb = to_rgb(ImageOps.exif_transpose(self._image))
         return self._rgb
@@ -116,8 +135,8 @@ class LazyImage:
     def crop(self, box: Sequence[int], size: int) -> Tensor:
         """Cut a box and resize it, as torchvision's ``resized_crop`` does (antialiased, bilinear).
 
-        A JPEG is decoded at half, a quarter or an eighth of its size where the box still has twice the pixels each way
-        that the output needs; nearer to it the decoder's own filter shows.
+        A JPEG is decoded at half, a quarter or an eighth of its size where the box still has twice
+        the pixels each way that the output needs; nearer to it the decoder's own filter shows.
 
         Args:
             box: top, left, height, width of the upright image.
@@ -133,42 +152,35 @@ class LazyImage:
         shrink = self._shrink(min(height, width) // (_GAP * size))
         if shrink > 1:
             self._image.draft(None, (self._image.width // shrink, self._image.height // shrink))
-            corners = (
-                left / shrink,
-                top / shrink,
-                (left + width) / shrink,
-                (top + height) / shrink,
-            )
-            return torch.from_numpy(
-                np.array(self.rgb().resize((size, size), Image.Resampling.BILINEAR, corners))
-            )
+            right = left + width
+            bottom = top + height
+            corners = (left / shrink, top / shrink, right / shrink, bottom / shrink)
+            resized = self.rgb().resize((size, size), Image.Resampling.BILINEAR, corners)
+            return torch.from_numpy(np.array(resized))
         pixels = self._pixels()[top : top + height, left : left + width].permute(2, 0, 1)[None]
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)[0].permute(
-            1, 2, 0
-        )
+        output = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+        return output[0].permute(1, 2, 0)
 
     def _shrink(self, most: int) -> int:
-        """How many times smaller to decode. The last pixels of a file may stand for less than a whole one; that moves
-        nothing unless it is turned or mirrored.
+        """How many times smaller to decode.
+
+        The last pixels of a file may stand for less than a whole one; that moves nothing unless it
+        is turned or mirrored.
         """
-        if not self._jpeg or self._rgb is not None:
+        if not self._is_jpeg or self._rgb is not None:
             return 1
-        sides = self._image.size
-        return next(
-            s
-            for s in (8, 4, 2, 1)
-            if s <= max(most, 1) and (self._upright or not any(n % s for n in sides))
-        )
+        width, height = self._image.size
+        for shrink in (8, 4, 2):
+            divides = width % shrink == 0 and height % shrink == 0
+            if shrink <= most and (self._is_upright or divides):
+                return shrink
+        return 1
 
     def _pixels(self) -> Tensor:
         """H×W×3 uint8."""
-        if (
-            decode_jpeg is not None
-            and self._rgb is None
-            and self._upright
-            and self._image.mode == "RGB"
-        ):
+        is_plain = self._is_upright and self._rgb is None and self._image.mode == "RGB"
+        if is_plain and decode_jpeg is not None:
             try:
                 return torch.from_numpy(decode_jpeg(self._bytes))
             except ValueError:  # Pillow reads it, or says what is wrong
@@ -186,6 +198,7 @@ def read(source: str | Path | bytes, name: str | None = None) -> Image.Image:
         name: what to call it in messages; the path by default.
 
     Raises:
-        DataError: if the file is missing, no image, truncated, or a decompression bomb; it names the file.
+        DataError: if the file is missing, no image, truncated, or a decompression bomb; it names
+            the file.
     """
     return LazyImage(source, name).rgb()

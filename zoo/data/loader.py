@@ -1,4 +1,4 @@
-"""Augmented batches of images and indices, from memory or from files; the same whoever makes them."""
+"""Augmented batches of images, from memory or from files; the same whoever makes them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -102,14 +102,15 @@ class InMemoryBatches(Batches):
         """Augment the images of each step; see :meth:`Batches.augmented`."""
         bytes_per_image = 3 * 4 * self.augmenter.config.size**2
         steps_together = max(1, _AUGMENTED_TOGETHER // (steps.shape[1] * bytes_per_image))
-        for group in steps.split(steps_together):
+        for group in torch.split(steps, steps_together):
             good = ~torch.isin(group, self.bad)
             counts = good.sum(1).tolist()
             # one copy for many steps: a copy for each would make the host wait for the device
             indices = group[good].to(self.device)
             plan = self.augmenter.plan(epoch, indices, *self.images.shape[1:3])
+            parts = torch.split(indices, counts)
             ready = []
-            for part, part_plan in zip(indices.split(counts), plan.split(counts), strict=True):
+            for part, part_plan in zip(parts, plan.split(counts), strict=True):
                 pixels = self.images.index_select(0, part).permute(0, 3, 1, 2)
                 ready.append((self.augmenter.apply(part_plan, pixels), part))
             while ready:
@@ -119,7 +120,7 @@ class InMemoryBatches(Batches):
         """Take the images in order; see :meth:`Batches.plain`."""
         every = torch.arange(len(self.images), device=self.device)[span]
         side = self.augmenter.config.size
-        for indices in every.split(batch_size):
+        for indices in torch.split(every, batch_size):
             images = self.images[indices].permute(0, 3, 1, 2)
             if images.shape[2:] != (side, side):
                 images = F.interpolate(
@@ -149,7 +150,7 @@ class _CropDataset(Dataset[tuple[Tensor, Tensor, list[str]]]):
         crops = torch.empty(len(batch), size, size, 3, dtype=torch.uint8)
         errors = [""] * len(batch)
         draws = None if self.epoch is None else self.augmenter.draws(self.epoch, indices)
-        for positions in torch.arange(len(batch)).split(_OPENED_TOGETHER):
+        for positions in torch.split(torch.arange(len(batch)), _OPENED_TOGETHER):
             # errors as text: torch would bury the exceptions in a worker's traceback
             opened: dict[int, LazyImage] = {}
             for position in positions.tolist():
@@ -206,7 +207,7 @@ class FileBatches(Batches):
 
     def plain(self, batch_size: int, span: slice = ALL) -> Iterator[tuple[Tensor, Tensor]]:
         """Take the images in order; see :meth:`Batches.plain`."""
-        batches = torch.arange(len(self.source))[span].split(batch_size)
+        batches = torch.split(torch.arange(len(self.source))[span], batch_size)
         for images, indices in self._crops(None, [batch.tolist() for batch in batches]):
             yield self.augmenter.normalise(images), indices
 

@@ -83,11 +83,11 @@ class Source(ABC):
 
     @abstractmethod
     def fingerprint(self, index: int) -> bytes:
-        """What tells whether an image has changed, without decoding it: its bytes, or their number."""
+        """What tells without decoding whether an image has changed: its bytes, or their number."""
 
     @abstractmethod
     def manifest(self) -> str:
-        """What the digest covers: changes whenever an image is added, removed, renamed or resized."""
+        """What the digest covers: differs when an image is added, removed, renamed or resized."""
 
     def image(self, index: int) -> Image.Image:
         """The image as upright 8-bit RGB.
@@ -140,8 +140,7 @@ class Source(ABC):
         return self.labels, self.classes
 
     def _decode(self) -> np.ndarray | None:
-        first = next(filter(None, map(self._image_or_none, range(len(self)))))
-        width, height = first.size
+        width, height = self._first_image().size
         if max(width, height) > _SMALL or len(self) * width * height * 3 > IN_MEMORY:
             return None
         pixels = np.zeros((len(self), height, width, 3), np.uint8)
@@ -161,6 +160,11 @@ class Source(ABC):
                 if not all(pool.map(fill, indices)):
                     return None
         return pixels
+
+    def _first_image(self) -> Image.Image:
+        """The first image that can be read."""
+        images = map(self._image_or_none, range(len(self)))
+        return next(image for image in images if image is not None)
 
     def _image_or_none(self, index: int) -> Image.Image | None:
         """The image; None where it is bad and bad ones are skipped."""
@@ -197,7 +201,8 @@ class ArraySource(Source):
 
     def fingerprint(self, index: int) -> bytes:
         """The pixels."""
-        return self.images[index].tobytes()
+        pixels: np.ndarray = self.images[index]
+        return pixels.tobytes()
 
     def manifest(self) -> str:
         """The sha256 of all pixels."""

@@ -122,7 +122,7 @@ def _flush_files(folder: Path) -> None:
 
 
 def _swap(new: Path, path: Path) -> None:
-    """Give a folder its name, and remove the one that had it; if that fails, the old one is back."""
+    """Give a folder its name and remove the one that had it; if that fails, the old one is back."""
     old = None
     if path.exists():
         old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
@@ -181,7 +181,8 @@ def folder_lock(
         raise error(f"{folder}: {busy}") from timeout
     except OSError as failure:
         raise WriteError(
-            f"{failure.filename or folder}: cannot be written ({failure.strerror}); choose another --out"
+            f"{failure.filename or folder}: cannot be written ({failure.strerror}); "
+            "choose another --out"
         ) from failure
     try:
         yield

@@ -10,7 +10,18 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A mapping from names to things of one kind."""
+    """A mapping from names to things of one kind, in the order of their registration.
+
+    Attributes:
+        kind: what it holds, in the singular; used in messages.
+
+    Example:
+        >>> SHAPES = Registry("shape")
+        >>> @SHAPES.register("square")
+        ... class Square: ...
+        >>> SHAPES["square"].__name__, list(SHAPES), "circle" in SHAPES
+        ('Square', ['square'], False)
+    """
 
     def __init__(self, kind: str) -> None:
         """
@@ -21,7 +32,7 @@ class Registry(Generic[T]):
         self._things: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that adds a thing.
+        """Make a decorator that adds a thing.
 
         Raises:
             ValueError: if the name is taken.
@@ -36,7 +47,8 @@ class Registry(Generic[T]):
         return add
 
     def __getitem__(self, name: str) -> T:
-        """
+        """The thing of that name.
+
         Raises:
             SettingsError: if there is no such name; the message lists those there are.
         """

@@ -44,15 +44,15 @@ def test_crop_equals_torchvision(side):
 
 
 def test_without_colour_the_batch_is_only_normalised():
-    how = Augmentation(size=32, scale=(1, 1), ratio=(1, 1), flip=0, jitter=0, grayscale=0)
+    config = Augmentation(size=32, scale=(1, 1), ratio=(1, 1), flip=0, jitter=0, grayscale=0)
     x = images(4)
-    out = Augmenter(how, MEAN, STD, seed=0)(x, 0, torch.arange(4))
+    out = Augmenter(config, MEAN, STD, seed=0)(x, 0, torch.arange(4))
     torch.testing.assert_close(out, F.normalize(x / 255, MEAN, STD), atol=1e-5, rtol=1e-4)
 
 
 def test_grayscale_leaves_one_channel():
-    how = Augmentation(size=32, grayscale=1)
-    out = Augmenter(how, (0.0,) * 3, (1.0,) * 3, seed=0)(images(4), 0, torch.arange(4))
+    config = Augmentation(size=32, grayscale=1)
+    out = Augmenter(config, (0.0,) * 3, (1.0,) * 3, seed=0)(images(4), 0, torch.arange(4))
     torch.testing.assert_close(out[:, 0], out[:, 1], atol=2e-3, rtol=0)
     torch.testing.assert_close(out[:, 0], out[:, 2], atol=2e-3, rtol=0)
 
@@ -60,9 +60,9 @@ def test_grayscale_leaves_one_channel():
 def test_the_jitter_is_torchvisions_but_for_the_hue():
     """One brightness, contrast and saturation each, in that order, on images whose values are not cut off; torchvision
     rounds after each step."""
-    how = Augmentation(size=32, scale=(1, 1), ratio=(1, 1), flip=0, hue=0.0, grayscale=0.5)
+    config = Augmentation(size=32, scale=(1, 1), ratio=(1, 1), flip=0, hue=0.0, grayscale=0.5)
     x, index = (images(16) // 4 + 90), torch.arange(16)
-    augment = Augmenter(how, (0.0,) * 3, (1.0,) * 3, seed=0)
+    augment = Augmenter(config, (0.0,) * 3, (1.0,) * 3, seed=0)
     draws = augment.draws(0, index)[:, -6:]
     for image, u, out in zip(x / 255, draws, augment(x, 0, index), strict=True):
         b, c, s = (1 + 0.4 * (2 * u[1:4] - 1)).tolist()
@@ -74,7 +74,7 @@ def test_the_jitter_is_torchvisions_but_for_the_hue():
 
 def test_the_hue_turns_chroma_and_keeps_luminance():
     """Luminance stays; the turn is HSV's the other way round, to within a tenth of a circle (draws are symmetric)."""
-    how = Augmentation(
+    config = Augmentation(
         size=8,
         scale=(1, 1),
         ratio=(1, 1),
@@ -91,7 +91,7 @@ def test_the_hue_turns_chroma_and_keeps_luminance():
         colours.repeat(16, 1)[:, :, None, None].expand(-1, 3, 8, 8).contiguous(),
         torch.arange(64),
     )
-    augment = Augmenter(how, (0.0,) * 3, (1.0,) * 3, seed=0)
+    augment = Augmenter(config, (0.0,) * 3, (1.0,) * 3, seed=0)
     out = augment(x, 0, index)
     gray = torch.tensor([0.299, 0.587, 0.114])
     before, after = x[:, :, 0, 0] / 255 @ gray, out[:, :, 0, 0] @ gray
@@ -118,7 +118,7 @@ def test_a_batch_is_the_same_bit_for_bit_however_it_is_cut():
     parts = [augment(x[at], 1, at) for at in index.split(37)]
     assert torch.equal(torch.cat(parts), whole)
     crops = images(10, 160)
-    how = Augmenter(Augmentation(size=160), MEAN, STD, seed=3)
-    colours = how.colours(how.draws(0, index[:10]))
-    one = how.apply_colours(crops[4:5], (colours[0][4:5], colours[1][4:5]))
-    assert torch.equal(how.apply_colours(crops, colours)[4:5], one)
+    augment = Augmenter(Augmentation(size=160), MEAN, STD, seed=3)
+    colours = augment.colours(augment.draws(0, index[:10]))
+    one = augment.apply_colours(crops[4:5], (colours[0][4:5], colours[1][4:5]))
+    assert torch.equal(augment.apply_colours(crops, colours)[4:5], one)

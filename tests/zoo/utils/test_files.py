@@ -1,11 +1,15 @@
 import os
+import signal
 import stat
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from zoo.utils.files import WriteError, new_file, new_folder, write_bytes, write_text
+from zoo import DataError, RunError
+from zoo.utils.files import WriteError, folder_lock, new_file, new_folder, write_bytes, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_names_the_path(tmp_path, monkeypatch):
@@ -67,3 +71,52 @@ def test_a_failed_replacement_keeps_the_old_folder(tmp_path):
     assert (tmp_path / "f" / "x").read_text() == "old" and os.listdir(tmp_path) == ["f"]
     with pytest.raises(WriteError, match="not empty"), new_folder(tmp_path / "f"):
         pass
+
+
+def test_a_held_folder_is_told_in_the_words_of_who_asks(tmp_path):
+    folder = tmp_path / "run"
+    with folder_lock(folder):
+        assert os.listdir(folder) == [".lock"]
+        with pytest.raises(RunError, match="run: another process trains here"):
+            folder_lock(folder).__enter__()
+        with pytest.raises(DataError, match="run: another process embeds here"):
+            folder_lock(folder, busy="another process embeds here", error=DataError).__enter__()
+    with folder_lock(folder):
+        pass
+
+
+def test_what_cannot_be_locked_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(WriteError, match="file.* cannot be written .*choose another --out"):
+            folder_lock(path).__enter__()
+
+
+def test_an_error_within_the_lock_stays_what_it_is_and_frees_the_folder(tmp_path):
+    with pytest.raises(PermissionError), folder_lock(tmp_path):
+        raise PermissionError
+    with folder_lock(tmp_path):
+        pass
+
+
+HOLD = """
+import sys
+from zoo.utils.files import folder_lock
+
+with folder_lock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_process_holds_nothing(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match="another process trains here"):
+            folder_lock(tmp_path).__enter__()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with folder_lock(tmp_path):
+            pass

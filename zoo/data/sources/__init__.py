@@ -34,7 +34,7 @@ def open_source(data: str, split: str = "train", *, skip_bad: bool = False) -> S
         >>> len(digits), digits.key(3), digits.image(3).size
         (360, 'test/000003', (8, 8))
         >>> digits.classes[digits.labels[3]]
-        '7'
+        '9'
     """
     source = _kind_of(data)(data, split)
     source.skip_bad = skip_bad
