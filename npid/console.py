@@ -3,10 +3,13 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from zoo.utils.files import format_bytes
 
 LINE_INTERVAL = 10.0  # seconds between lines of progress where there is no terminal
 
@@ -126,6 +129,13 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         shown.add_row(*map(_cell, row))
     out.print(title, soft_wrap=True)  # a table's own title would be folded to the table's width
     out.print(shown)
+
+
+def print_files(folder: Path) -> None:
+    """Print the files of a folder with their sizes."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            print(f"{path}  {format_bytes(path.stat().st_size)}")
 
 
 def _cell(value: object) -> str:

@@ -1,3 +1,5 @@
+"""npid convert: another project's checkpoint becomes a model directory, or the other way round."""
+
 from pathlib import Path
 from typing import Annotated
 
@@ -16,17 +18,17 @@ def convert(
         ),
     ],
     arch: Annotated[
-        str | None, typer.Option(help="The backbone, where the file does not tell.")
+        str | None, typer.Option(help="Name of the backbone, where the file does not tell.")
     ] = None,
     stem: Annotated[
-        str | None, typer.Option(help="Its stem, where the file does not tell.")
+        str | None, typer.Option(help="Stem of the backbone, where the file does not tell.")
     ] = None,
     format: Annotated[
-        str, typer.Option(help="safetensors, detectron2 or torchvision.")
+        str, typer.Option(help="Format to write: safetensors, detectron2 or torchvision.")
     ] = "safetensors",
 ) -> None:
-    """Read another project's checkpoint without running what is in it, and say what became of every tensor."""
-    from zoo.interop.convert import convert as write
+    """Read another project's checkpoint without running its code, and account for every tensor."""
+    from zoo.interop.convert import convert as convert_file
 
-    for line in write(source, to, arch=arch, stem=stem, format=format).lines():
+    for line in convert_file(source, to, arch=arch, stem=stem, format=format).lines():
         typer.echo(line)

@@ -1,3 +1,5 @@
+"""npid export: a run becomes a model directory."""
+
 from pathlib import Path
 from typing import Annotated
 
@@ -6,9 +8,9 @@ import typer
 
 def export(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder that `npid pretrain --out` made.")
+        Path, typer.Argument(metavar="RUN", help="Folder that `npid pretrain --out` made.")
     ],
-    to: Annotated[Path, typer.Option(metavar="DIR", help="Where the model goes; absent or empty.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model; absent or empty.")],
     bank: Annotated[bool, typer.Option("--bank", help="Save the memory bank too.")] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace the folder if it exists.")
@@ -17,14 +19,14 @@ def export(
         bool, typer.Option("--half", help="Store the weights in half precision: half the size.")
     ] = False,
     license: Annotated[
-        str | None, typer.Option(help="Of the weights, for the card: apache-2.0, say.")
+        str | None,
+        typer.Option(help="Licence of the weights, for the card, such as apache-2.0."),
     ] = None,
 ) -> None:
     """Write a run's backbone as a model directory (safetensors and config.json)."""
-    from pretrain.export import export as write
-    from zoo.utils.files import format_bytes
+    from npid.console import print_files
+    from pretrain.export import export as export_run
 
-    write(run, to, with_bank=bank, replace_old=replace, half=half, license=license)
-    for file in sorted(to.iterdir()):
-        typer.echo(f"{file}  {format_bytes(file.stat().st_size)}")
+    export_run(run, to, with_bank=bank, replace_old=replace, half=half, license=license)
+    print_files(to)
     typer.echo(f'zoo.load("{to}") loads it.')

@@ -1,50 +1,83 @@
+"""npid info: what a model is, where it comes from, and what it scored."""
+
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from npid.options import Model
 
+if TYPE_CHECKING:
+    from zoo import Backbone
+
+Row = tuple[str, object]
+
 
 def info(model: Model) -> None:
-    """What a model is, where it comes from, and what it scored."""
+    """Show what a model is, where it comes from, and what it scored."""
     import zoo
     from npid.console import out, table
-    from zoo.models.model_dir import WEIGHTS, read_config, sha256
 
     folder = zoo.locate(model)
-    found = zoo.load(folder)
-    spec, meta, stored = (
-        found.input,
-        dict(found.meta),
-        read_config(folder)["npid"].get("precision", "float32"),
-    )
-    settings, data = meta.pop("settings", {}), meta.pop("data", {})
-    rows: list[tuple[str, object]] = [
-        ("backbone", f"{found.arch}, {found.stem} stem, {found.embed_dim}-d embedding"),
-        ("weights", f"{sum(p.numel() for p in found.parameters()):,}, stored as {stored}"),
-        ("input", f"{spec.size}×{spec.size}, mean {spec.mean}, std {spec.std}"),
-        ("layers", ", ".join(found.layers)),
-        ("timm name", found.timm_name or "none: loads in this zoo only"),
-    ]
-    if isinstance(data, dict) and {"name", "count", "digest"} <= set(data):
-        data = f"{data['name']}, {data['count']:,} images, digest {data['digest'][:12]}…"
+    backbone = zoo.load(folder)
+    meta = dict(backbone.meta)
+    settings = meta.pop("settings", {})
+    data = meta.pop("data", {})
+    rows = _backbone_rows(backbone, folder)
     if data:
-        rows.append(("trained on", data if isinstance(data, str) else json.dumps(data)))
-    rows += [
-        (name, json.dumps(value) if isinstance(value, dict) else value)
-        for name, value in meta.items()
-    ]
-    bank = zoo.load_bank(folder)
-    rows.append(("memory bank", "none" if bank is None else f"{len(bank):,} rows"))
-    rows.append(("sha256", sha256(folder / WEIGHTS)))
-    table(str(model), ("", ""), rows)
+        rows.append(("trained on", _data_text(data)))
+    for name, value in meta.items():
+        rows.append((name, json.dumps(value) if isinstance(value, dict) else value))
+    rows += _file_rows(folder)
+    table(model, ("", ""), rows)
     if settings:
         out.print("settings:", json.dumps(settings))
-    if (folder / "metrics.json").exists():
-        from zoo.results import read_results
+    _print_scores(folder)
 
-        results = read_results(folder / "metrics.json")
-        scores = [
-            (r.task, r.data, name, f"{value:.4g}")
-            for r in results
-            for name, value in r.metrics.items()
-        ]
-        table("Scores", ("task", "data", "metric", "value"), scores)
+
+def _backbone_rows(backbone: "Backbone", folder: Path) -> list[Row]:
+    from zoo.models.model_dir import read_config
+
+    parameters = sum(parameter.numel() for parameter in backbone.parameters())
+    precision = read_config(folder)["npid"].get("precision", "float32")
+    spec = backbone.input
+    return [
+        ("backbone", f"{backbone.arch}, {backbone.stem} stem, {backbone.embed_dim}-d embedding"),
+        ("weights", f"{parameters:,}, stored as {precision}"),
+        ("input", f"{spec.size}×{spec.size}, mean {spec.mean}, std {spec.std}"),
+        ("layers", ", ".join(backbone.layers)),
+        ("timm name", backbone.timm_name or "none: loads in this zoo only"),
+    ]
+
+
+def _data_text(data: Any) -> str:
+    """The training data as one line."""
+    if isinstance(data, str):
+        return data
+    if isinstance(data, dict) and {"name", "count", "digest"} <= set(data):
+        return f"{data['name']}, {data['count']:,} images, digest {data['digest'][:12]}…"
+    return json.dumps(data)
+
+
+def _file_rows(folder: Path) -> list[Row]:
+    import zoo
+    from zoo.models.model_dir import WEIGHTS, sha256
+
+    bank = zoo.load_bank(folder)
+    return [
+        ("memory bank", "none" if bank is None else f"{len(bank):,} rows"),
+        ("sha256", sha256(folder / WEIGHTS)),
+    ]
+
+
+def _print_scores(folder: Path) -> None:
+    from npid.console import table
+    from zoo.results import METRICS_FILE, read_results
+
+    path = folder / METRICS_FILE
+    if not path.is_file():
+        return
+    rows = []
+    for result in read_results(path):
+        for name, value in result.metrics.items():
+            rows.append((result.task, result.data, name, f"{value:.4g}"))
+    table("Scores", ("task", "data", "metric", "value"), rows)

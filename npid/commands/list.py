@@ -1,72 +1,81 @@
-from typing import Annotated, Any
+"""npid list: the models and backbones there are."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from npid.options import Endpoint
 
+if TYPE_CHECKING:
+    from zoo.cards import ModelSummary
+
 
 def list_models(
     remote: Annotated[
-        str | None, typer.Option(metavar="ORG", help="What an organisation has published.")
+        str | None,
+        typer.Option(metavar="ORG", help="List what this organisation has published instead."),
     ] = None,
     endpoint: Endpoint = None,
 ) -> None:
-    """The pretrained models and backbones there are, or the models that an organisation has published."""
+    """List the pretrained models and the backbones, or what an organisation has published."""
     if remote is not None:
-        _published(remote, endpoint)
+        _print_published(remote, endpoint)
         return
+    _print_bundled()
+    _print_backbones()
+
+
+def _print_published(org: str, endpoint: str | None) -> None:
+    from zoo import hub
+
+    models = hub.list_remote(org, endpoint=endpoint)
+    _print_models(f"Published by {org}", models)
+    if models:
+        typer.echo("`npid pull MODEL` fetches one.")
+    else:
+        typer.echo(f"{org} has published nothing with npid-zoo.")
+
+
+def _print_bundled() -> None:
+    from zoo import cards
+    from zoo.models import bundled
+
+    names = bundled.names()
+    if not names:
+        return
+    models = [cards.summarize(bundled.FOLDER / name) for name in names]
+    _print_models("Pretrained models, here already", models)
+    typer.echo(f'zoo.load("{names[0]}") loads one; `npid info {names[0]}` tells more.\n')
+
+
+def _print_models(title: str, models: Sequence["ModelSummary"]) -> None:
+    from npid.console import table
+
+    rows = []
+    for model in models:
+        dim = "" if model.dim is None else model.dim
+        parameters = "" if model.parameters is None else f"{model.parameters:,}"
+        score = "" if model.knn is None else f"{100 * model.knn:.2f}"
+        rows.append((model.name, model.data or "", model.arch or "", dim, parameters, score))
+    table(title, ("model", "data", "backbone", "dim", "weights", "kNN top-1, %"), rows)
+
+
+def _print_backbones() -> None:
     import torch
 
     import zoo
     from npid.console import table
 
-    if names := zoo.list_models():
-        from zoo import cards
-        from zoo.models import bundled
-
-        _models(
-            "Pretrained models, here already",
-            [cards.summarize(bundled.FOLDER / name) for name in names],
-        )
-        typer.echo(f'zoo.load("{names[0]}") loads one; `npid info {names[0]}` tells more.\n')
-    rows: list[tuple[object, ...]] = []
+    rows = []
     for name in zoo.list_backbones():
         with torch.device("meta"):
             model = zoo.create(name)
-        count = sum(p.numel() for p in model.parameters())
-        rows.append(
-            (
-                name,
-                ", ".join(model.stems),
-                model.embed_dim,
-                round(count / 1e6, 2),
-                ", ".join(model.layers),
-            )
-        )
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        stems = ", ".join(model.stems)
+        layers = ", ".join(model.layers)
+        rows.append((name, stems, model.embed_dim, round(parameters / 1e6, 2), layers))
     table("Backbones", ("name", "stems", "dim", "million weights", "layers"), rows)
     typer.echo(
         "zoo.create(name) makes one; `npid pretrain DATA --out RUN --backbone name` trains one."
-    )
-
-
-def _models(title: str, found: list[Any]) -> None:
-    from npid.console import table
-
-    rows = []
-    for m in found:
-        score = "" if m.knn is None else f"{100 * m.knn:.2f}"
-        count = "" if m.parameters is None else f"{m.parameters:,}"
-        rows.append(
-            (m.name, m.data or "", m.arch or "", "" if m.dim is None else m.dim, count, score)
-        )
-    table(title, ("model", "data", "backbone", "dim", "weights", "kNN top-1, %"), rows)
-
-
-def _published(org: str, endpoint: str | None) -> None:
-    from zoo import hub
-
-    found = hub.list_remote(org, endpoint=endpoint)
-    _models(f"Published by {org}", found)
-    typer.echo(
-        "`npid pull MODEL` fetches one." if found else f"{org} has published nothing with npid-zoo."
     )

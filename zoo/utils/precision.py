@@ -5,10 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from zoo.models import Backbone
 
-
-def shrinks_a_pixel(make: Callable[[], Backbone], size: int) -> bool:
+def shrinks_a_pixel(make: Callable[[], nn.Module], size: int) -> bool:
     """Whether a strided convolution of a backbone sees a single pixel at this input size: torch's CPU kernels then
     leave most of the weight's bf16 gradient as the memory was before (seen in torch 2.15).
     """
