@@ -54,10 +54,10 @@ def _print_models(title: str, models: Sequence["ModelSummary"]) -> None:
 
     rows = []
     for model in models:
-        dim = "" if model.dim is None else model.dim
+        embed_dim = "" if model.embed_dim is None else model.embed_dim
         parameters = "" if model.parameters is None else f"{model.parameters:,}"
         score = "" if model.knn is None else f"{100 * model.knn:.2f}"
-        rows.append((model.name, model.data or "", model.arch or "", dim, parameters, score))
+        rows.append((model.name, model.data or "", model.arch or "", embed_dim, parameters, score))
     table(title, ("model", "data", "backbone", "dim", "weights", "kNN top-1, %"), rows)
 
 

@@ -16,7 +16,7 @@ class ModelSummary:
     Attributes:
         name: Name of a bundled model, or ``org/name``.
         arch: Name of the backbone.
-        dim: Dimensions of its embedding.
+        embed_dim: Dimensions of its embedding.
         parameters: Number of its weights.
         data: The data set it was trained on.
         knn: Top-1 accuracy of the kNN classifier, 0–1.
@@ -24,7 +24,7 @@ class ModelSummary:
 
     name: str
     arch: str | None = None
-    dim: int | None = None
+    embed_dim: int | None = None
     parameters: int | None = None
     data: str | None = None
     knn: float | None = None
@@ -45,7 +45,7 @@ def summarize(directory: str | Path) -> ModelSummary:
     return ModelSummary(
         name=Path(directory).name,
         arch=model.arch,
-        dim=model.embed_dim,
+        embed_dim=model.embed_dim,
         parameters=count_parameters(model),
         data=data_name(model.meta),
         knn=_knn_accuracy(read_metrics(directory)),

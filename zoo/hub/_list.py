@@ -42,7 +42,7 @@ def _summarize(info: ModelInfo) -> ModelSummary:
     return ModelSummary(
         name=info.id,
         arch=summary.get("arch"),
-        dim=summary.get("dim"),
+        embed_dim=summary.get("dim"),
         parameters=summary.get("parameters"),
         data=summary.get("data"),
         knn=_knn_accuracy(card.get("model-index") or []),

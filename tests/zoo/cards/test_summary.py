@@ -16,7 +16,12 @@ def folder(tmp_path):
 def test_a_model_is_summed_up_by_its_files(folder):
     model = zoo.load(folder)
     found = cards.summarize(folder)
-    assert (found.name, found.arch, found.dim, found.data) == ("m", "resnet10", 8, "somewhere")
+    assert (found.name, found.arch, found.embed_dim, found.data) == (
+        "m",
+        "resnet10",
+        8,
+        "somewhere",
+    )
     assert found.parameters == sum(p.numel() for p in model.parameters()) and found.knn is None
 
 

@@ -10,5 +10,10 @@ def test_list_shows_what_the_cards_say(hub, saved):
     hub.create("lab/unrelated")
     (found,) = list_remote("lab", endpoint=hub.url)
     count = sum(p.numel() for p in zoo.load(saved).parameters())
-    assert (found.name, found.arch, found.dim, found.parameters) == (REPO, "resnet10", 8, count)
+    assert (found.name, found.arch, found.embed_dim, found.parameters) == (
+        REPO,
+        "resnet10",
+        8,
+        count,
+    )
     assert (found.data, found.knn) == ("made up", 0.625)

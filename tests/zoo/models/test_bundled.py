@@ -53,7 +53,7 @@ def test_an_unknown_name_gets_those_there_are(shipped):
 def test_a_listing_tells_data_backbone_size_and_score(shipped, model):
     count = sum(p.numel() for p in model.parameters())
     expected = cards.ModelSummary(
-        name="small", arch="resnet10", dim=8, parameters=count, data="made-up", knn=0.625
+        name="small", arch="resnet10", embed_dim=8, parameters=count, data="made-up", knn=0.625
     )
     assert cards.summarize(shipped) == expected
 
