@@ -161,7 +161,7 @@ def layer_features(
         >>> model = zoo.create("resnet10", embed_dim=8, input=zoo.InputSpec(size=16))
         >>> rows = layer_features(model, open_source("digits", "test"), ["pooled", "embedding"])
         >>> rows["pooled"].shape, rows["embedding"].shape
-        (torch.Size([360, 512]), torch.Size([360, 8]))
+        (torch.Size([360, 192]), torch.Size([360, 8]))
     """
     names = (*layers, "good")
     rows = _open_rows(model, source, sha256)

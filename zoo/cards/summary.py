@@ -39,7 +39,7 @@ def summarize(directory: str | Path) -> ModelSummary:
     Example:
         >>> from zoo.models import bundled
         >>> summarize(bundled.FOLDER / "npid-cifar10-small").arch
-        'resnet18'
+        'resnet10'
     """
     model = describe(directory)
     return ModelSummary(
