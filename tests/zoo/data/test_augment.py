@@ -58,8 +58,10 @@ def test_grayscale_leaves_one_channel():
 
 
 def test_the_jitter_is_torchvisions_but_for_the_hue():
-    """One brightness, contrast and saturation each, in that order, on images whose values are not cut off; torchvision
-    rounds after each step."""
+    """One brightness, contrast and saturation each, in that order, where no values are cut off.
+
+    torchvision rounds after each step.
+    """
     config = Augmentation(size=32, scale=(1, 1), ratio=(1, 1), flip=0, hue=0.0, grayscale=0.5)
     x, index = (images(16) // 4 + 90), torch.arange(16)
     augment = Augmenter(config, (0.0,) * 3, (1.0,) * 3, seed=0)
@@ -73,7 +75,10 @@ def test_the_jitter_is_torchvisions_but_for_the_hue():
 
 
 def test_the_hue_turns_chroma_and_keeps_luminance():
-    """Luminance stays; the turn is HSV's the other way round, to within a tenth of a circle (draws are symmetric)."""
+    """Luminance stays; the turn is HSV's the other way round, to within a tenth of a circle.
+
+    Draws are symmetric.
+    """
     config = Augmentation(
         size=8,
         scale=(1, 1),

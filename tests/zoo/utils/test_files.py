@@ -27,7 +27,7 @@ def test_a_failed_write_leaves_the_old_file_and_names_the_path(tmp_path, monkeyp
 
 @pytest.fixture
 def small_disk():
-    """No file may grow beyond a kilobyte: the system refuses the write in the middle, as on a full disk."""
+    """No file may grow beyond a kilobyte: writes stop in the middle, as on a full disk."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))

@@ -12,7 +12,7 @@ CLASSES = ("a/abbey", "a/apartment_building/outdoor", "z/zoo")
 
 @pytest.fixture
 def places365(tmp_path, picture):
-    """As torchvision.datasets.Places365 leaves it: two training images per class, three of val without folders."""
+    """As torchvision leaves it: two training images per class, three of val without folders."""
     root = tmp_path / "places365"
     lines = [f"/{name}/{i:08d}.jpg {c}" for c, name in enumerate(CLASSES) for i in (1, 2)]
     for at, line in enumerate(lines):

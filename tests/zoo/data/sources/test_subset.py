@@ -13,6 +13,9 @@ def test_a_subset_has_the_images_labels_and_keys_of_the_whole():
     assert [part.key(i) for i in range(3)] == [whole.key(i) for i in (7, 3, 100)]
     assert np.array_equal(part.array(), whole.array()[[7, 3, 100]])
     assert np.array_equal(np.asarray(part.image(1)), whole.array()[3])
+    assert part.open(2).size == (8, 8) and part.fingerprint(2) == whole.fingerprint(100)
+    assert part.find(whole.key(3)) == 1 and part.find(whole.key(4)) is None
+    assert not Subset.accepts("digits")
 
 
 def test_the_digest_tells_subsets_apart():
