@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from downstream.features.store import Manifest, Part
-from downstream.features.store_writer import writing
+from downstream.features.manifest import Part, StoreManifest
+from downstream.features.store_writer import open_writer
 from zoo.data.sources import open_source
 from zoo.results import Results
 
@@ -65,7 +65,7 @@ def clusters(
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     of_class = [np.flatnonzero(digits.labels == c) for c in range(10)]
     keys = [digits.key(int(draw.choice(of_class[label]))) for label in labels]
-    manifest = Manifest(
+    manifest = StoreManifest(
         model="nowhere",
         model_sha256="0" * 64,
         input={},
@@ -74,7 +74,7 @@ def clusters(
         classes=classes or list("0123456789"),
         parts=[Part(data="digits", split="train", digest=digits.digest, first=0)],
     )
-    with writing(folder, manifest) as writer:
+    with open_writer(folder, manifest) as writer:
         writer.append(torch.from_numpy(vectors).float(), keys, [0] * count, labels.astype(np.int32))
     return folder
 

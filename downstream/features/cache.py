@@ -54,15 +54,18 @@ class LayersInMemory(LayerRows):
         self._rows: dict[str, np.ndarray] = {}
 
     def finished(self, layers: Iterable[str]) -> int:
+        """No image: nothing is there before it is computed."""
         return 0
 
     def write(self, start: int, rows: Mapping[str, np.ndarray]) -> None:
+        """Add the rows of some images; see :meth:`LayerRows.write`."""
         for layer, batch in rows.items():
             if layer not in self._rows:
                 self._rows[layer] = np.empty((self._count, *batch.shape[1:]), batch.dtype)
             self._rows[layer][start : start + len(batch)] = batch
 
     def read(self, layer: str) -> np.ndarray:
+        """All N×… rows of a layer that is complete."""
         return self._rows[layer]
 
 
@@ -104,9 +107,11 @@ class LayerCache(LayerRows):
             return {}
 
     def finished(self, layers: Iterable[str]) -> int:
+        """Number of images, counted from the first, whose rows are safe in all these layers."""
         return min(self._committed.get(layer, 0) for layer in layers)
 
     def write(self, start: int, rows: Mapping[str, np.ndarray]) -> None:
+        """Add the rows of some images; safe from a kill once 2048 images or all are written."""
         batch_size = len(next(iter(rows.values())))
         end = start + batch_size
         for layer, batch in rows.items():
@@ -155,7 +160,8 @@ class LayerCache(LayerRows):
     def read(self, layer: str) -> np.ndarray:
         """All N×… rows of a layer, mapped from the file and not read into memory."""
         # copy on write, for torch wants arrays that could be written
-        return np.load(self._path(layer), mmap_mode="c")
+        rows: np.ndarray = np.load(self._path(layer), mmap_mode="c")
+        return rows
 
 
 def _npy_header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:

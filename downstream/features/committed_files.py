@@ -1,4 +1,4 @@
-"""Files of which only what a manifest counts is there: a kill at any moment costs what came after it."""
+"""Files of which a manifest says how much counts: a kill costs what came after it, and no more."""
 
 import os
 from collections.abc import Mapping
@@ -38,10 +38,17 @@ class CommittedFiles:
 
         Args:
             sizes: {file name: bytes that the manifest counts}.
+
+        Raises:
+            WriteError: on a missing permission and the like.
         """
         for name, size in sizes.items():
-            with open(self.folder / name, "ab") as file:
-                file.truncate(size)
+            path = self.folder / name
+            try:
+                with open(path, "ab") as file:
+                    file.truncate(size)
+            except OSError as error:
+                raise self._write_error(path, error) from error
 
     def write(self, name: str, offset: int, content: Content) -> None:
         """Write into a file that is there; it does not count before :meth:`commit`.

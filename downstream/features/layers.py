@@ -1,4 +1,4 @@
-"""Activations of a frozen network's layers for whole data sets: one forward pass, kept for every task."""
+"""Activations of a frozen network's layers for whole data sets, kept on disk for every task."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from downstream.features.store import MANIFEST
+from downstream.features.manifest import MANIFEST
 from zoo import DataError
 from zoo.models.model_dir import CONFIG, WEIGHTS, read_config, sha256
 from zoo.results import METRICS_FILE, Results, read_results

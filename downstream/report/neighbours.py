@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from downstream.retrieval import Store
-from downstream.retrieval.query import Queries, neighbours
+from downstream.retrieval import FeatureStore
+from downstream.retrieval.query import Queries, search_others
 from downstream.voting import class_votes
 
 NUM_VOTERS = 200
@@ -36,7 +36,7 @@ class NeighbourVotes:
     k: int
 
 
-def vote(store: Store, *, max_queries: int = MAX_QUERIES, seed: int = 0) -> NeighbourVotes:
+def vote(store: FeatureStore, *, max_queries: int = MAX_QUERIES, seed: int = 0) -> NeighbourVotes:
     """Let the nearest other rows vote on the class of sampled rows.
 
     The weights are exp(cos/τ) (Wu et al. 2018, section 3.4).
@@ -50,8 +50,8 @@ def vote(store: Store, *, max_queries: int = MAX_QUERIES, seed: int = 0) -> Neig
     queries = _sample(labels, max_queries, seed)
     k = min(NUM_VOTERS, len(store) - 1)
     own_rows = queries.tolist()
-    vectors = Queries(names=[""] * len(own_rows), vectors=store.take(queries), own=own_rows)
-    cosines, rows = neighbours(store, vectors, k)
+    vectors = Queries(names=[""] * len(own_rows), embeddings=store.take(queries), own_rows=own_rows)
+    cosines, rows = search_others(store, vectors, k)
     predicted = None
     if store.classes:
         predicted = _predict(labels, rows, cosines, len(store.classes))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from downstream.retrieval import Store
-from downstream.retrieval.pictures import Pictures
+from downstream.retrieval import FeatureStore
+from downstream.retrieval.images import StoredImages
 from zoo import DataError
 
 _QUALITY = 75
@@ -22,10 +22,10 @@ class Album:
         faults: a message for each data set of which some could not be shown.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: FeatureStore) -> None:
         self.store = store
         self.faults: dict[str, str] = {}
-        self._pictures = Pictures(store)
+        self._pictures = StoredImages(store)
 
     def image(self, row: int) -> Image.Image | None:
         """Read the image of a row as RGB; None where it cannot be read any more."""

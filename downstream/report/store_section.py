@@ -12,7 +12,7 @@ from downstream.report.confusion import Confusion, confusion
 from downstream.report.neighbours import NeighbourVotes, vote
 from downstream.report.pictures import Album, atlas, data_uri, thumbnail
 from downstream.report.projection import flatten, to_square
-from downstream.retrieval import Store
+from downstream.retrieval import FeatureStore
 from zoo import DataError
 
 # readable on white and on near-black; further classes take them again
@@ -109,7 +109,7 @@ class StoreSection:
 
     name: str
     data: str
-    store: Store
+    store: FeatureStore
     accuracy: float | None
     vote: NeighbourVotes
     gallery: list[GalleryLine]
@@ -130,7 +130,7 @@ def store_section(folder: Path, *, method: str, points: int, lines: int) -> Stor
     Raises:
         DataError: if it is no store or has fewer than two rows.
     """
-    store = Store.open(folder)
+    store = FeatureStore.open(folder)
     if len(store) < 2:
         raise DataError(
             f"{folder}: a report needs a store of two rows or more, this one has {len(store)}"
@@ -164,11 +164,13 @@ def store_section(folder: Path, *, method: str, points: int, lines: int) -> Stor
     )
 
 
-def _class_name(store: Store, label: int) -> str:
+def _class_name(store: FeatureStore, label: int) -> str:
     return store.classes[label] if 0 <= label < len(store.classes) else ""
 
 
-def gallery(store: Store, album: Album, votes: NeighbourVotes, lines: int) -> list[GalleryLine]:
+def gallery(
+    store: FeatureStore, album: Album, votes: NeighbourVotes, lines: int
+) -> list[GalleryLine]:
     """Show sampled queries with their neighbours.
 
     Args:
@@ -195,7 +197,9 @@ def _balanced(order: NDArray[Any], is_wrong: NDArray[Any], count: int) -> NDArra
     return np.concatenate([right[: count - num_wrong], wrong[:num_wrong]])
 
 
-def _gallery_line(store: Store, album: Album, votes: NeighbourVotes, position: int) -> GalleryLine:
+def _gallery_line(
+    store: FeatureStore, album: Album, votes: NeighbourVotes, position: int
+) -> GalleryLine:
     query = int(votes.queries[position])
     truth = int(store.labels[query])
     is_labelled = truth >= 0
@@ -215,7 +219,7 @@ def _gallery_line(store: Store, album: Album, votes: NeighbourVotes, position: i
 
 
 def _gallery_image(
-    store: Store, album: Album, row: int, right: bool | None, cosine: float = 1.0
+    store: FeatureStore, album: Album, row: int, right: bool | None, cosine: float = 1.0
 ) -> GalleryImage:
     image = album.image(row)
     return GalleryImage(
@@ -227,7 +231,7 @@ def _gallery_image(
     )
 
 
-def draw_map(store: Store, album: Album, method: str, points: int) -> FeatureMap:
+def draw_map(store: FeatureStore, album: Album, method: str, points: int) -> FeatureMap:
     """Bring a sample of the rows to two dimensions, in random order so that no class hides another.
 
     Args:

@@ -1,4 +1,4 @@
-"""Contact sheets: rows of pictures with captions, as a PNG."""
+"""Contact sheets: rows of images with captions, as a PNG."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,44 +7,63 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from zoo.utils.files import new_file
 
-TILE, _GAP, _CAPTION = 112, 6, 30
-_PAPER, _INK, _FRAME = "white", "#222222", "#c2410c"
+TILE = 112  # pixels, the side of the square that an image is fitted into
+_GAP = 6
+_CAPTION = 30
+_LINE_HEIGHT = 13
+_PAPER = "white"
+_INK = "#222222"
+_FRAME = "#c2410c"
 
-Cell = tuple[Image.Image, str]  # a picture and at most two lines of text
+Cell = tuple[Image.Image, str]
+"""An image and at most two lines of text."""
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def sheet(rows: Sequence[Sequence[Cell]], path: str | Path, *, frame_first: bool = True) -> None:
+def write_contact_sheet(
+    rows: Sequence[Sequence[Cell]], path: str | Path, *, frame_first: bool = True
+) -> None:
     """Write a contact sheet.
 
     Args:
         rows: of cells; one row per query, which comes first.
         path: of the PNG; replaced in one step.
         frame_first: whether the first cell of each row is framed.
+
+    Raises:
+        WriteError: if the file cannot be written.
     """
-    width = max(map(len, rows)) * (TILE + _GAP) + _GAP
-    page = Image.new("RGB", (width, len(rows) * (TILE + _CAPTION + _GAP) + _GAP), _PAPER)
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(11)
+    columns = max(len(cells) for cells in rows)
+    width = columns * (TILE + _GAP) + _GAP
+    height = len(rows) * (TILE + _CAPTION + _GAP) + _GAP
+    page = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(11)
     for i, cells in enumerate(rows):
-        for j, (picture, caption) in enumerate(cells):
-            left, top = _GAP + j * (TILE + _GAP), _GAP + i * (TILE + _CAPTION + _GAP)
-            method = (
-                Image.Resampling.NEAREST
-                if max(picture.size) < TILE / 2
-                else Image.Resampling.BICUBIC
-            )
-            tile = ImageOps.contain(picture, (TILE, TILE), method)
-            page.paste(tile, (left + (TILE - tile.width) // 2, top + (TILE - tile.height) // 2))
+        top = _GAP + i * (TILE + _CAPTION + _GAP)
+        for j, (image, caption) in enumerate(cells):
+            left = _GAP + j * (TILE + _GAP)
+            _paste_tile(page, image, left, top)
             if j == 0 and frame_first:
-                draw.rectangle(
-                    (left - 3, top - 3, left + TILE + 2, top + TILE + 2), outline=_FRAME, width=3
-                )
+                box = (left - 3, top - 3, left + TILE + 2, top + TILE + 2)
+                draw.rectangle(box, outline=_FRAME, width=3)
             for k, line in enumerate(caption.split("\n")[:2]):
-                draw.text((left, top + TILE + 3 + 13 * k), _fit(line, font), fill=_INK, font=font)
+                position = (left, top + TILE + 3 + _LINE_HEIGHT * k)
+                draw.text(position, _shorten(line, font), fill=_INK, font=font)
     with new_file(path) as aside:
         page.save(aside, "PNG")
 
 
-def _fit(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _paste_tile(page: Image.Image, image: Image.Image, left: int, top: int) -> None:
+    """Fit an image into the tile, in its middle; small ones with their pixels as they are."""
+    is_small = max(image.size) < TILE / 2
+    method = Image.Resampling.NEAREST if is_small else Image.Resampling.BICUBIC
+    tile = ImageOps.contain(image, (TILE, TILE), method)
+    page.paste(tile, (left + (TILE - tile.width) // 2, top + (TILE - tile.height) // 2))
+
+
+def _shorten(line: str, font: _Font) -> str:
     """The end of a line that is too long for a tile: of a path it tells the most."""
     if font.getlength(line) <= TILE:
         return line

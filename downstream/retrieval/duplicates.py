@@ -4,72 +4,90 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from downstream.features.extract import OnImages
-from downstream.features.store import Store
+from downstream.features.store import FeatureStore
 from zoo import SettingsError
 
 _BLOCK = 4096  # 64 MiB of cosines
-_EDGES = 1 << 20  # pairs that are kept before they are joined to groups
+_MAX_PAIRS = 1 << 20  # that are kept before they are joined to groups
+_ROUNDING = 1e-6  # the fp32 product of equal unit vectors may fall short of 1
 
 
-def duplicates(
-    store: Store, threshold: float = 0.98, progress: OnImages | None = None
+def duplicate_groups(
+    store: FeatureStore, threshold: float = 0.98, on_progress: OnImages | None = None
 ) -> list[list[int]]:
-    """Groups of images that are alike: each is joined to another of its group by a cosine of at least the threshold.
+    """Group images that are alike: each has a cosine of at least the threshold to another one.
 
     Takes N²/2 products of D, without an index: exact.
 
     Args:
+        store: of unit vectors.
         threshold: cosine, above 0 and at most 1.
-        progress: is called with the number of rows at a time.
+        on_progress: called with the number of rows at a time.
 
     Returns:
         Groups of two or more row numbers, the largest first.
+
+    Raises:
+        SettingsError: if the threshold is out of range.
     """
     if not 0 < threshold <= 1:
         raise SettingsError(
             f"the threshold of duplicates is a cosine above 0 and at most 1, got {threshold}"
         )
-    group = np.arange(len(store))
+    group_of = np.arange(len(store))
     waiting: list[np.ndarray] = []
-    for pairs in _pairs(store, threshold, progress):
-        ends = np.unique(np.sort(group[pairs], axis=1), axis=0)
-        waiting.append(ends[ends[:, 0] != ends[:, 1]])
-        if sum(map(len, waiting)) > _EDGES:
-            group, waiting = _joined(group, waiting), []
-    group = _joined(group, waiting)
-    order = np.argsort(group, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-    return sorted(
-        (rows.tolist() for rows in groups if len(rows) > 1), key=lambda rows: (-len(rows), rows[0])
-    )
+    num_waiting = 0
+    for pairs in _similar_pairs(store, threshold, on_progress):
+        joined = np.unique(np.sort(group_of[pairs], axis=1), axis=0)
+        waiting.append(joined[joined[:, 0] != joined[:, 1]])
+        num_waiting += len(waiting[-1])
+        if num_waiting > _MAX_PAIRS:
+            group_of = _merge_groups(group_of, waiting)
+            waiting = []
+            num_waiting = 0
+    if num_waiting:
+        group_of = _merge_groups(group_of, waiting)
+    order = np.argsort(group_of, kind="stable")
+    starts = np.flatnonzero(np.diff(group_of[order])) + 1
+    groups = [rows.tolist() for rows in np.split(order, starts) if len(rows) > 1]
+    return sorted(groups, key=_largest_first)
 
 
-def _pairs(store: Store, threshold: float, progress: OnImages | None) -> Iterator[np.ndarray]:
-    """P×2 row numbers, the first smaller, for each pair of blocks."""
-    blocks = store.vectors.split(_BLOCK)
+def _largest_first(rows: list[int]) -> tuple[int, int]:
+    return -len(rows), rows[0]
+
+
+def _similar_pairs(
+    store: FeatureStore, threshold: float, on_progress: OnImages | None
+) -> Iterator[np.ndarray]:
+    """Yield P×2 row numbers, the first smaller, for each pair of blocks."""
+    blocks = store.embeddings.split(_BLOCK)
     for i, block in enumerate(blocks):
         rows = block.float()
         for j in range(i, len(blocks)):
-            alike = (
-                rows @ blocks[j].float().T >= threshold - 1e-6
-            )  # of equal vectors the fp32 product may fall short
+            is_similar = rows @ blocks[j].float().T >= threshold - _ROUNDING
             if i == j:
-                alike = alike.triu_(1)
-            if alike.any():
-                yield (alike.nonzero() + torch.tensor([i * _BLOCK, j * _BLOCK])).numpy()
-        if progress is not None:
-            progress(len(block))
+                is_similar = is_similar.triu_(1)
+            if is_similar.any():
+                first_rows = torch.tensor([i * _BLOCK, j * _BLOCK])
+                yield (is_similar.nonzero() + first_rows).numpy()
+        if on_progress is not None:
+            on_progress(len(block))
 
 
-def _joined(group: np.ndarray, edges: list[np.ndarray]) -> np.ndarray:
-    """The groups after some of them (E×2) were joined: each takes the smallest number that it is joined to."""
-    root = np.arange(len(group))
-    first, second = np.concatenate([np.empty((0, 2), int), *edges]).T
-    while (root[first] != root[second]).any():
-        low, high = np.minimum(root[first], root[second]), np.maximum(root[first], root[second])
-        np.minimum.at(root, high, low)
-        while (root[root] != root).any():
-            root = root[root]
-    return root[group]
+def _merge_groups(group_of: np.ndarray, pairs: list[np.ndarray]) -> np.ndarray:
+    """Merge groups that are joined by pairs of group numbers (each P×2).
+
+    Returns:
+        N new group numbers.
+    """
+    size = len(group_of)
+    first, second = np.concatenate(pairs).T
+    links = coo_array((np.ones(len(first), bool), (first, second)), shape=(size, size))
+    _, merged = connected_components(links, directed=False)
+    new_groups: np.ndarray = merged[group_of]
+    return new_groups

@@ -1,10 +1,9 @@
-"""The features of a collection of images as a store: goes on where it stopped, and takes in new images."""
+"""Embedding a collection of images into a store, going on where it stopped."""
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor
 
 import zoo
 from downstream.features.extract import OnImages, image_batches
-from downstream.features.store import DTYPES, Manifest, Part, Store
-from downstream.features.store_writer import Writer, writing
+from downstream.features.manifest import ROW_DTYPES, Part, StoreManifest
+from downstream.features.store import FeatureStore
+from downstream.features.store_writer import StoreWriter, open_writer
 from zoo import Backbone, DataError, SettingsError
 from zoo.data.sources import Source, canonical_name, open_source
 from zoo.models.model_dir import WEIGHTS, sha256
@@ -22,12 +22,15 @@ _BLOCK = 16384  # rows: what a crash may cost
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """
+class EmbedConfig:
+    """How images are embedded into a store.
+
     Attributes:
         split: of the data set, ``train`` or ``test``.
         dtype: of the stored rows, ``float32`` or ``bfloat16``.
-        device, workers, batch: how images are embedded.
+        device: where the model runs.
+        workers: processes that decode images; 0 for this one.
+        batch_size: images at a time.
         skip_bad: whether unreadable images are left out.
     """
 
@@ -35,158 +38,257 @@ class Settings:
     dtype: str = "float32"
     device: str = "cpu"
     workers: int = 0
-    batch: int = 256
+    batch_size: int = 256
     skip_bad: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewImages:
+    """Images of a source that a store does not have yet.
+
+    Attributes:
+        indices: M, in the source.
+        fingerprints: M, CRC-32 of what tells an image from a changed one.
+    """
+
+    indices: np.ndarray
+    fingerprints: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
 
 
 def embed(
     model: str | Path,
     data: str,
     out: str | Path,
-    settings: Settings,
-    progress: OnImages | None = None,
-) -> Store:
+    config: EmbedConfig | None = None,
+    on_progress: OnImages | None = None,
+) -> FeatureStore:
     """Embed the images that the store does not have yet.
 
     Args:
         model: anything that ``zoo.load`` takes.
         data: anything that ``open_source`` takes.
         out: folder of the store; made, or appended to.
-        settings: how.
-        progress: is called with the number of images at a time; first with those that were there already.
+        config: split, type of the rows, device and the like; by default ``EmbedConfig()``.
+        on_progress: called with the number of images at a time; first with those that were there
+            already.
 
     Raises:
-        DataError: if the store holds features of another model, images of it have changed since, or none can be read.
+        DataError: if the store holds features of another model, images of it have changed since,
+            or none can be read.
         WriteError: if it cannot be written; the blocks that were are kept.
     """
-    if settings.dtype not in DTYPES:
-        raise SettingsError(f"dtype must be {' or '.join(DTYPES)}, got {settings.dtype!r}")
-    source = open_source(data, settings.split, skip_bad=settings.skip_bad)
+    if config is None:
+        config = EmbedConfig()
+    if config.dtype not in ROW_DTYPES:
+        raise SettingsError(f"dtype must be {' or '.join(ROW_DTYPES)}, got {config.dtype!r}")
+    source = open_source(data, config.split, skip_bad=config.skip_bad)
     folder = zoo.locate(model)
     backbone = zoo.load(folder)
-    fresh = Manifest(
-        model=str(Path(folder).resolve()) if Path(str(model)).exists() else str(model),
+    is_path = Path(str(model)).exists()
+    new_manifest = StoreManifest(
+        model=str(Path(folder).resolve()) if is_path else str(model),
         model_sha256=sha256(folder / WEIGHTS),
-        input={
-            **asdict(backbone.input),
-            "mean": list(backbone.input.mean),
-            "std": list(backbone.input.std),
-        },
+        input=_input_values(backbone),
         dim=backbone.embed_dim,
-        dtype=settings.dtype,
+        dtype=config.dtype,
     )
-    with writing(out, fresh) as writer:
-        todo, stamps = begin(writer, source)
-        if progress is not None and len(todo) < len(source):
-            progress(len(source) - len(todo))
-        fill(writer, backbone, source, todo, stamps, settings, progress)
+    with open_writer(out, new_manifest) as writer:
+        new_images = find_new_images(writer, source)
+        num_existing = len(source) - len(new_images)
+        if on_progress is not None and num_existing:
+            on_progress(num_existing)
+        append_images(writer, backbone, source, new_images, config, on_progress)
         if not writer.manifest.count:
             raise DataError(f"{data}: none of its {len(source)} images could be read")
-    return Store.open(out)
+    return FeatureStore.open(out)
+
+
+def _input_values(model: Backbone) -> dict[str, Any]:
+    """The preprocessing as JSON gives it back: lists in place of tuples."""
+    values = asdict(model.input)
+    values["mean"] = list(model.input.mean)
+    values["std"] = list(model.input.std)
+    return values
 
 
 @torch.no_grad()
-def fill(
-    writer: Writer,
+def append_images(
+    writer: StoreWriter,
     model: Backbone,
     source: Source,
-    index: np.ndarray,
-    stamps: np.ndarray,
-    settings: Settings,
-    progress: OnImages | None = None,
+    images: NewImages,
+    config: EmbedConfig,
+    on_progress: OnImages | None = None,
 ) -> None:
     """Embed some images of a source and append them by blocks.
 
     Args:
+        writer: of the store.
         model: in eval mode.
-        index, stamps: of the images (:func:`begin`).
+        source: the data set.
+        images: which of its images (:func:`find_new_images`).
+        config: device, workers and batch size.
+        on_progress: called with the number of images of each batch.
+
+    Raises:
+        DataError: naming an image that cannot be read, unless the source skips bad ones.
+        WriteError: if the store cannot be written; the blocks that were are kept.
     """
-    block: list[tuple[np.ndarray, np.ndarray, Tensor]] = []
-    start = 0
-    images_of = partial(
-        image_batches, batch_size=settings.batch, device=settings.device, workers=settings.workers
+    model = model.to(config.device)
+    batches = image_batches(
+        model,
+        source,
+        batch_size=config.batch_size,
+        device=config.device,
+        workers=config.workers,
+        indices=images.indices,
     )
-    model = model.to(settings.device)
-    for images, good in images_of(model, source, indices=index):
-        at = np.arange(start, start + len(good))
-        start += len(good)
-        for i in at[~good.numpy()]:
-            writer.manifest.parts[-1].bad[source.key(index[i])] = int(stamps[i])
-        at = at[good.numpy()]
-        block.append((index[at], stamps[at], model.embed(images)[good].cpu()))
-        if sum(len(rows) for rows, _, _ in block) >= _BLOCK or start == len(index):
-            _commit(writer, source, block)
-            block = []
-        if progress is not None:
-            progress(len(good))
+    block = _Block(writer, source)
+    start = 0
+    for pixels, good in batches:
+        end = start + len(good)
+        is_good = good.numpy()
+        indices = images.indices[start:end]
+        fingerprints = images.fingerprints[start:end]
+        for index, fingerprint in zip(indices[~is_good], fingerprints[~is_good], strict=True):
+            writer.manifest.parts[-1].bad[source.key(index)] = int(fingerprint)
+        block.add(indices[is_good], fingerprints[is_good], model.embed(pixels)[good].cpu())
+        if block.num_rows >= _BLOCK or end == len(images):
+            block.commit()
+        if on_progress is not None:
+            on_progress(len(good))
+        start = end
     writer.save()
 
 
-def _commit(
-    writer: Writer, source: Source, block: Sequence[tuple[np.ndarray, np.ndarray, Tensor]]
-) -> None:
-    index, stamps = (np.concatenate([part[i] for part in block]) for i in (0, 1))
-    if not len(index):
-        return
-    labels = np.full(len(index), -1, np.int32)
-    if source.labels is not None and source.classes is not None:
-        number = {name: i for i, name in enumerate(writer.manifest.classes)}
-        labels = np.array([number[name] for name in source.classes], np.int32)[source.labels[index]]
-    keys = [source.key(i) for i in index]
-    writer.append(torch.cat([vectors for _, _, vectors in block]), keys, stamps, labels)
+class _Block:
+    """Rows that wait for being written together.
+
+    Attributes:
+        num_rows: how many wait.
+    """
+
+    def __init__(self, writer: StoreWriter, source: Source) -> None:
+        self.num_rows = 0
+        self._writer = writer
+        self._source = source
+        self._clear()
+
+    def _clear(self) -> None:
+        self.num_rows = 0
+        self._indices: list[np.ndarray] = []
+        self._fingerprints: list[np.ndarray] = []
+        self._embeddings: list[Tensor] = []
+
+    def add(self, indices: np.ndarray, fingerprints: np.ndarray, embeddings: Tensor) -> None:
+        """Let the rows of some images wait."""
+        self._indices.append(indices)
+        self._fingerprints.append(fingerprints)
+        self._embeddings.append(embeddings)
+        self.num_rows += len(indices)
+
+    def commit(self) -> None:
+        """Write the rows that wait, if there are any."""
+        if self.num_rows:
+            indices = np.concatenate(self._indices)
+            keys = [self._source.key(index) for index in indices]
+            self._writer.append(
+                torch.cat(self._embeddings),
+                keys,
+                np.concatenate(self._fingerprints),
+                self._labels(indices),
+            )
+        self._clear()
+
+    def _labels(self, indices: np.ndarray) -> np.ndarray:
+        """Numbers of the images' classes in the store, −1 where the source has none."""
+        source = self._source
+        if source.labels is None or source.classes is None:
+            return np.full(len(indices), -1, np.int32)
+        number_of = {name: number for number, name in enumerate(self._writer.manifest.classes)}
+        numbers = np.array([number_of[name] for name in source.classes], np.int32)
+        labels: np.ndarray = numbers[source.labels[indices]]
+        return labels
 
 
-def begin(writer: Writer, source: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Open a part for the source in the manifest; indices and stamps of its images that the store does not have yet.
+def find_new_images(writer: StoreWriter, source: Source) -> NewImages:
+    """Find the images that the store does not have yet, and open a part for them in the manifest.
+
+    Args:
+        writer: of the store.
+        source: the data set.
 
     Raises:
         DataError: if images that the store has are gone or have changed.
     """
-    manifest, data = writer.manifest, canonical_name(source.data)
-    there, bad = _there(writer, data, source.split)
-    todo, changed = [], []
-    for i in range(len(source)):
-        key, stamp = source.key(i), _stamp(source, i)
-        known = there.pop(key, None)
-        if (
-            known is None and (key, stamp) not in bad
-        ):  # a bad image that was replaced is tried again
-            todo.append((i, stamp))
-        elif known is not None and known != stamp:
+    manifest = writer.manifest
+    data = canonical_name(source.data)
+    stored, bad = _stored_images(writer, data, source.split)
+    indices: list[int] = []
+    fingerprints: list[int] = []
+    changed: list[str] = []
+    for index in range(len(source)):
+        key = source.key(index)
+        fingerprint = _fingerprint(source, index)
+        stored_fingerprint = stored.pop(key, None)
+        if stored_fingerprint is None:
+            if (key, fingerprint) not in bad:  # a bad image that was replaced is tried again
+                indices.append(index)
+                fingerprints.append(fingerprint)
+        elif stored_fingerprint != fingerprint:
             changed.append(key)
-    for what, keys in (("changed", changed), ("gone", list(there))):
-        if keys:
-            raise DataError(
-                f"{source.data}: {len(keys)} images in {writer.folder} are {what} since they were embedded, "
-                f"as {keys[0]}; bring them back, or choose another --out"
-            )
-    manifest.classes += [name for name in source.classes or [] if name not in manifest.classes]
+    _refuse(source, writer.folder, "changed", changed)
+    _refuse(source, writer.folder, "gone", list(stored))
+    for name in source.classes or []:
+        if name not in manifest.classes:
+            manifest.classes.append(name)
     last = manifest.parts[-1] if manifest.parts else None
     if last is not None and (last.data, last.split) == (data, source.split):
         last.digest = source.digest
-    elif todo:
+    elif indices:
         manifest.parts.append(
             Part(data=data, split=source.split, digest=source.digest, first=manifest.count)
         )
     writer.save()
-    index, stamps = np.array(todo, np.int64).reshape(-1, 2).T
-    return index, stamps
+    return NewImages(
+        indices=np.array(indices, np.int64), fingerprints=np.array(fingerprints, np.int64)
+    )
 
 
-def _there(writer: Writer, data: str, split: str) -> tuple[dict[str, int], set[tuple[str, int]]]:
-    """Of this data set: key → stamp of the images that have rows, and (key, stamp) of those that could not be read."""
-    store, parts = Store(writer.folder, writer.manifest), writer.manifest.parts
-    ends = [part.first for part in parts[1:]] + [len(store)]
-    found: dict[str, int] = {}
+def _refuse(source: Source, folder: Path, what: str, keys: list[str]) -> None:
+    if keys:
+        raise DataError(
+            f"{source.data}: {len(keys)} images in {folder} are {what} since they were embedded, "
+            f"as {keys[0]}; bring them back, or choose another --out"
+        )
+
+
+def _stored_images(
+    writer: StoreWriter, data: str, split: str
+) -> tuple[dict[str, int], set[tuple[str, int]]]:
+    """The images of one data set that the store knows.
+
+    Returns:
+        key → fingerprint of those that have rows, and (key, fingerprint) of those that could not
+        be read.
+    """
+    store = FeatureStore(writer.folder, writer.manifest)
+    stored: dict[str, int] = {}
     bad: set[tuple[str, int]] = set()
-    for part, end in zip(parts, ends, strict=False):
-        if (part.data, part.split) == (data, split):
-            stamps = store.records["stamp"][part.first : end].tolist()
-            found |= dict(zip(store.keys[part.first : end], stamps, strict=True))
-            bad |= set(part.bad.items())
-    return found, bad
+    parts = writer.manifest.parts
+    for number, part in enumerate(parts):
+        if (part.data, part.split) != (data, split):
+            continue
+        end = parts[number + 1].first if number + 1 < len(parts) else len(store)
+        fingerprints = store.records["fingerprint"][part.first : end].tolist()
+        stored.update(zip(store.keys[part.first : end], fingerprints, strict=True))
+        bad.update(part.bad.items())
+    return stored, bad
 
 
-def _stamp(source: Source, index: int) -> int:
+def _fingerprint(source: Source, index: int) -> int:
     """CRC-32 of what tells an image's content from another's."""
     return zlib.crc32(source.fingerprint(index))

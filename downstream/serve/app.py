@@ -1,13 +1,12 @@
-"""The page as a Starlette app. Stored images are asked for by row number; no request names a path."""
+"""The page as a Starlette app; requests name stored images by row number, and never a path."""
 
 import io
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from importlib import resources
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -24,12 +23,14 @@ from downstream.serve.guard import Guard
 from zoo import DataError
 from zoo.data.images import read
 
-UPLOAD = 20 << 20  # bytes
-_THUMB, _OFFERED = 96, 24
+UPLOAD_LIMIT = 20 << 20  # bytes
+_FORM_SIZE = 4096  # bytes, at most, of the form around an uploaded file
+_THUMBNAIL = 96  # pixels
+_SAMPLES = 24  # stored images that are offered to look around
 
 
 @cache
-def _template() -> Any:
+def _template() -> Template:
     loader = PackageLoader("downstream.serve", "assets")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -37,105 +38,147 @@ def _template() -> Any:
     return environment.get_template("serve.html.j2")
 
 
-def _own(name: str) -> str:
+def _asset(name: str) -> str:
     return (resources.files("downstream.serve") / "assets" / name).read_text("utf-8")
 
 
-def create_app(engine: Engine, *, hosts: Iterable[str] = (), limit: int = UPLOAD) -> Starlette:
-    """The app.
+def create_app(
+    engine: Engine, *, hosts: Iterable[str] = (), limit: int = UPLOAD_LIMIT
+) -> Starlette:
+    """Make the app.
 
     Args:
         engine: answers.
         hosts: names by which the server may be called beside ``localhost``; see :class:`Guard`.
         limit: of an upload, in bytes.
     """
+    site = _Site(engine, limit)
+    css = asset("report.css") + _asset("serve.css")
+    routes = [
+        Route("/", site.show_row, methods=["GET"]),
+        Route("/", site.search_upload, methods=["POST"]),
+        Route("/image/{row}", site.show_image),
+        Route("/serve.css", _fixed_reply(css, "text/css")),
+        Route("/serve.js", _fixed_reply(_asset("serve.js"), "text/javascript")),
+    ]
+    guard = Middleware(Guard, hosts=list(hosts), limit=limit + _FORM_SIZE)
+    handlers = {HTTPException: site.show_fault}
+    return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers)
 
-    def page(answer: Answer | None = None, *, status: int = 200, **more: Any) -> Response:
-        offered = random.sample(range(len(engine)), min(_OFFERED, len(engine)))
-        given = {"query": "", "asked": "", "fault": "", **more}
-        some = [(row, engine.store.keys[row], engine.label(row)) for row in offered]
-        count, name = len(engine), engine.store.folder.name
+
+class _Site:
+    """What the routes reply. Methods that compute are run in threads by Starlette.
+
+    Attributes:
+        engine: answers.
+        limit: of an upload, in bytes.
+    """
+
+    def __init__(self, engine: Engine, limit: int) -> None:
+        self.engine = engine
+        self.limit = limit
+
+    def _page(
+        self,
+        answer: Answer | None = None,
+        *,
+        query_image: str = "",
+        query_name: str = "",
+        fault: str = "",
+        status: int = 200,
+    ) -> Response:
+        """Render the page.
+
+        Args:
+            answer: to the query; None where there is none.
+            query_image: URL of the query's image.
+            query_name: what stands below it.
+            fault: a message to the user.
+            status: of the reply.
+        """
+        store = self.engine.store
+        count = len(self.engine)
+        samples = []
+        for row in random.sample(range(count), min(_SAMPLES, count)):
+            samples.append((row, store.keys[row], self.engine.label(row)))
         text = _template().render(
             answer=answer,
-            some=some,
+            query_image=query_image,
+            query_name=query_name,
+            fault=fault,
+            samples=samples,
             count=count,
-            name=name,
-            limit=limit,
+            name=store.folder.name,
+            limit=self.limit,
             temperature=TEMPERATURE,
-            **given,
         )
         return Response(text, status, media_type="text/html")
 
-    def row_of(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) < len(engine)):
+    def _row(self, text: str) -> int:
+        """The row that a request names; anything else is not found."""
+        is_number = text.isascii() and text.isdigit() and len(text) < 12
+        if not is_number or int(text) >= len(self.engine):
             raise HTTPException(404)
         return int(text)
 
-    def stored(request: Request) -> Response:
-        if (text := request.query_params.get("row")) is None:
-            return page()
-        row = row_of(text)
-        return page(
-            engine.ask_row(row),
-            query=f"image/{row}",
-            asked=f"{engine.label(row)} {engine.store.keys[row]}",
-        )
+    def show_row(self, request: Request) -> Response:
+        """Reply to GET /: the page, with the neighbours of ``?row=`` where it is given."""
+        text = request.query_params.get("row")
+        if text is None:
+            return self._page()
+        row = self._row(text)
+        name = f"{self.engine.label(row)} {self.engine.store.keys[row]}"
+        answer = self.engine.search_row(row)
+        return self._page(answer, query_image=f"image/{row}", query_name=name)
 
-    def ask(content: bytes) -> Response:
-        try:
-            image = read(content, "The file")
-        except DataError as error:
-            return page(status=400, fault=str(error))
-        return page(engine.ask(image), query=data_uri(thumbnail(image, _THUMB)), asked="your image")
-
-    async def asked(request: Request) -> Response:
+    async def search_upload(self, request: Request) -> Response:
+        """Reply to POST /: the page with the neighbours of an uploaded image."""
         async with request.form(max_files=1, max_fields=1) as form:
             file = form.get("image")
             content = await file.read() if file is not None and not isinstance(file, str) else b""
-        if not content:
-            return await run_in_threadpool(
-                page, status=400, fault="No image came along; choose a file first."
-            )
-        return await run_in_threadpool(ask, content)
+        return await run_in_threadpool(self._search_content, content)
 
-    def image(request: Request) -> Response:
+    def _search_content(self, content: bytes) -> Response:
+        if not content:
+            return self._page(status=400, fault="No image came along; choose a file first.")
         try:
-            picture = engine.picture(row_of(request.path_params["row"]))
+            image = read(content, "The file")
+        except DataError as error:
+            return self._page(status=400, fault=str(error))
+        answer = self.engine.search_image(image)
+        preview = data_uri(thumbnail(image, _THUMBNAIL))
+        return self._page(answer, query_image=preview, query_name="your image")
+
+    def show_image(self, request: Request) -> Response:
+        """Reply to GET /image/{row}: a stored image, made small and encoded anew."""
+        row = self._row(request.path_params["row"])
+        try:
+            image = self.engine.image(row)
         except DataError as error:
             raise HTTPException(404) from error
-        return Response(
-            _webp(picture),
-            media_type="image/webp",
-            headers={"cache-control": "private, max-age=3600"},
-        )
+        headers = {"cache-control": "private, max-age=3600"}
+        return Response(_webp(image), media_type="image/webp", headers=headers)
 
-    async def told(_: Request, error: Exception) -> Response:
+    async def show_fault(self, _: Request, error: Exception) -> Response:
+        """Reply with the page and a message where a request is refused."""
         status = error.status_code if isinstance(error, HTTPException) else 500
-        faults = {
-            413: f"The file is larger than {limit / 1e6:g} MB.",
-            404: "There is no such image here.",
-        }
-        return await run_in_threadpool(
-            page, status=status, fault=faults.get(status, "That request cannot be answered.")
-        )
+        if status == 413:
+            fault = f"The file is larger than {self.limit / 1e6:g} MB."
+        elif status == 404:
+            fault = "There is no such image here."
+        else:
+            fault = "That request cannot be answered."
+        return await run_in_threadpool(self._page, status=status, fault=fault)
 
-    def fixed(text: str, kind: str) -> Any:
-        return lambda _: Response(text, media_type=kind)
 
-    routes = [
-        Route("/", stored, methods=["GET"]),
-        Route("/", asked, methods=["POST"]),
-        Route("/image/{row}", image),
-        Route("/serve.css", fixed(asset("report.css") + _own("serve.css"), "text/css")),
-        Route("/serve.js", fixed(_own("serve.js"), "text/javascript")),
-    ]
-    guard = Middleware(
-        Guard, hosts=list(hosts), limit=limit + 4096
-    )  # 4096: the form around the file
-    return Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: told})
+def _fixed_reply(text: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    async def reply(_: Request) -> Response:
+        return Response(text, media_type=media_type)
+
+    return reply
 
 
 def _webp(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    thumbnail(image, 2 * _THUMB).save(buffer, "WEBP", quality=80)
+    thumbnail(image, 2 * _THUMBNAIL).save(buffer, "WEBP", quality=80)
     return buffer.getvalue()

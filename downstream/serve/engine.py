@@ -1,4 +1,4 @@
-"""What the page asks: the nearest stored images of a picture, their vote, and how long it took."""
+"""The nearest stored images of an image, their vote, and how long that took."""
 
 import threading
 import time
@@ -10,20 +10,28 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from downstream.retrieval import Store
+from downstream.features.store import FeatureStore
+from downstream.retrieval.images import StoredImages
 from downstream.retrieval.index import open_index
-from downstream.retrieval.pictures import Pictures
-from downstream.retrieval.query import Queries, embed_image, model_of, neighbours
+from downstream.retrieval.query import Queries, embed_image, load_store_model, search_others
 from downstream.voting import class_votes
 from zoo import DataError
 
-K, TEMPERATURE = 200, 0.07
-CLASSES = 5  # of the vote that are shown
+VOTERS = 200
+TEMPERATURE = 0.07
+CLASSES_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Near:
-    """A stored image: its row, key, class name (empty without one) and cosine to the query."""
+class Neighbour:
+    """A stored image near to a query.
+
+    Attributes:
+        row: its row in the store.
+        key: the image's identity in its data set.
+        label: name of its class; empty without one.
+        cosine: to the query.
+    """
 
     row: int
     key: str
@@ -33,15 +41,18 @@ class Near:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """
+    """What a query gets.
+
     Attributes:
-        near: the nearest images, falling.
-        votes: (class, share of the weights exp(cos/τ)) of the likeliest classes, falling; empty without labels.
+        neighbours: the nearest images, falling.
+        votes: (class, share of the weights exp(cos/τ)) of the likeliest classes, falling; empty
+            without labels.
         k: neighbours that voted.
-        embed_ms, search_ms: what it took.
+        embed_ms: how long embedding took, in milliseconds; 0 for a stored image.
+        search_ms: how long the search took, in milliseconds.
     """
 
-    near: list[Near]
+    neighbours: list[Neighbour]
     votes: list[tuple[str, float]]
     k: int
     embed_ms: float
@@ -49,7 +60,15 @@ class Answer:
 
 
 class Engine:
-    """A store and the model that it was made with; one query at a time."""
+    """A store and the model that it was made with; one query at a time.
+
+    Attributes:
+        store: that is searched.
+        model: that embeds queries.
+        index: that proposes rows; None for exact search.
+        device: where queries are embedded.
+        top: images to find.
+    """
 
     def __init__(
         self,
@@ -60,7 +79,8 @@ class Engine:
         device: str = "cpu",
         top: int = 20,
     ) -> None:
-        """
+        """Open the store, and load its model and index.
+
         Args:
             folder: of the store.
             model: where its model lies, if no longer where it was.
@@ -70,57 +90,76 @@ class Engine:
 
         Raises:
             DataError: if it is no store, an empty one, or the index does not belong to it.
-            ModelError: if the model cannot be loaded or is not the one that the rows were made with.
+            ModelError: if the model cannot be loaded or is not the one that the rows were made
+                with.
         """
-        self.store, self.device, self.top = Store.open(folder), device, top
+        self.store = FeatureStore.open(folder)
+        self.device = device
+        self.top = top
         if len(self.store) < 1:
             raise DataError(f"{folder}: holds no images; embed some first")
-        self.model = model_of(self.store, model)
+        self.model = load_store_model(self.store, model)
         self.index = open_index(self.store, index) if index is not None else None
-        self._pictures, self._lock = Pictures(self.store), threading.Lock()
+        self._stored_images = StoredImages(self.store)
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.store)
 
-    def picture(self, row: int) -> Image.Image:
-        """The stored image of a row.
+    def image(self, row: int) -> Image.Image:
+        """Read the stored image of a row.
 
         Raises:
             DataError: if it is no longer where it was.
         """
         with self._lock:
-            return self._pictures.image(row)
+            return self._stored_images.image(row)
 
-    def ask(self, image: Image.Image) -> Answer:
-        """Of a picture."""
+    def search_image(self, image: Image.Image) -> Answer:
+        """Find the stored images nearest to an image."""
         with self._lock:
             began = time.perf_counter()
-            query = embed_image(self.model, image, self.device)
-            return self._answer(query, -1, 1000 * (time.perf_counter() - began))
+            embedding = embed_image(self.model, image, self.device)
+            embed_ms = _milliseconds_since(began)
+            return self._search(embedding, -1, embed_ms)
 
-    def ask_row(self, row: int) -> Answer:
-        """Of a stored image, which is left out itself."""
+    def search_row(self, row: int) -> Answer:
+        """Find the stored images nearest to a stored image, which is left out itself."""
         with self._lock:
-            return self._answer(self.store.take(np.array([row])), row, 0.0)
+            return self._search(self.store.take(np.array([row])), row, 0.0)
 
-    def _answer(self, query: Tensor, own: int, embed_ms: float) -> Answer:
+    def _search(self, embedding: Tensor, own_row: int, embed_ms: float) -> Answer:
+        """Search for one query.
+
+        Args:
+            embedding: 1×D.
+            own_row: of the query; −1 where it is not in the store.
+            embed_ms: what embedding took.
+        """
         began = time.perf_counter()
-        count = min(max(K, self.top), len(self) - (own >= 0))
+        num_others = len(self) - 1 if own_row >= 0 else len(self)
+        count = min(max(VOTERS, self.top), num_others)
         if count < 1:
-            return Answer(near=[], votes=[], k=0, embed_ms=embed_ms, search_ms=0.0)
-        queries = Queries(names=[""], vectors=query, own=[own])
-        cosines, rows = (
-            found[0] for found in neighbours(self.store, queries, count, index=self.index)
-        )
-        cosines, rows = cosines[rows >= 0], rows[rows >= 0]  # an index may find fewer
-        shares = self._vote(cosines[:K], rows[:K])
-        search_ms = 1000 * (time.perf_counter() - began)
-        near = [
-            self._near(int(r), float(c))
-            for r, c in zip(rows[: self.top], cosines[: self.top], strict=True)
-        ]
+            return Answer(neighbours=[], votes=[], k=0, embed_ms=embed_ms, search_ms=0.0)
+        queries = Queries(names=[""], embeddings=embedding, own_rows=[own_row])
+        all_cosines, all_rows = search_others(self.store, queries, count, index=self.index)
+        was_found = all_rows[0] >= 0  # an index may find fewer
+        cosines = all_cosines[0][was_found]
+        rows = all_rows[0][was_found]
+        shares = self._vote(cosines[:VOTERS], rows[:VOTERS])
+        search_ms = _milliseconds_since(began)
+        neighbours = []
+        for row, cosine in zip(
+            rows[: self.top].tolist(), cosines[: self.top].tolist(), strict=True
+        ):
+            key = self.store.keys[row]
+            neighbours.append(Neighbour(row=row, key=key, label=self.label(row), cosine=cosine))
         return Answer(
-            near=near, votes=shares, k=len(rows[:K]), embed_ms=embed_ms, search_ms=search_ms
+            neighbours=neighbours,
+            votes=shares,
+            k=len(rows[:VOTERS]),
+            embed_ms=embed_ms,
+            search_ms=search_ms,
         )
 
     def _vote(self, cosines: Tensor, rows: Tensor) -> list[tuple[str, float]]:
@@ -130,17 +169,18 @@ class Engine:
         labels = torch.from_numpy(self.store.labels[rows.numpy()].astype(np.int64))
         labels[labels < 0] = len(classes)  # no class: a vote of its own, which does not count
         sums = class_votes(cosines[None], labels[None], TEMPERATURE, len(classes) + 1)[0, :-1]
-        shares, best = (sums / sums.sum().clamp(min=1e-12)).topk(min(CLASSES, len(classes)))
-        return [
-            (classes[c], share)
-            for c, share in zip(best.tolist(), shares.tolist(), strict=True)
-            if share > 0
-        ]
-
-    def _near(self, row: int, cosine: float) -> Near:
-        return Near(row=row, key=self.store.keys[row], label=self.label(row), cosine=cosine)
+        shares = sums / sums.sum().clamp(min=1e-12)
+        best_shares, best_classes = shares.topk(min(CLASSES_SHOWN, len(classes)))
+        named_shares = []
+        for number, share in zip(best_classes.tolist(), best_shares.tolist(), strict=True):
+            if share > 0:
+                named_shares.append((classes[number], share))
+        return named_shares
 
     def label(self, row: int) -> str:
-        """Class name of a row; empty where it has none."""
-        label = int(self.store.labels[row])
-        return self.store.classes[label] if label >= 0 else ""
+        """Look up the class name of a row; empty where it has none."""
+        return self.store.class_name(row) or ""
+
+
+def _milliseconds_since(began: float) -> float:
+    return 1000 * (time.perf_counter() - began)

@@ -11,31 +11,44 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
-    "content-security-policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "content-security-policy": (
+        "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
     "cross-origin-resource-policy": "same-origin",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",  # with no-referrer a browser sends our own form from origin "null"
+    # with no-referrer a browser sends our own form from origin "null"
+    "referrer-policy": "same-origin",
 }
+_REFUSAL = "This page answers only to its own address; see npid serve --host.\n"
 
 
 class Guard:
-    """Refuses other sites' requests and bodies above a limit; adds headers that keep the page to itself.
+    """Refuses other sites' requests and large bodies; adds headers that keep the page to itself.
 
-    A page of another site can make a browser send requests here under its own name (DNS rebinding). It needs a name for
-    that: addresses are let through, names only if they are known.
+    A page of another site can make a browser send requests here under its own name (DNS
+    rebinding). It needs a name for that: addresses are let through, names only if they are ours.
+
+    Attributes:
+        app: that is guarded.
+        limit: of a request's body, in bytes.
+        hosts: names of this server.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], limit: int) -> None:
-        """
+        """Guard an app.
+
         Args:
+            app: that is guarded.
             hosts: names of this server beside ``localhost`` and the machine's own.
             limit: of a request's body, in bytes.
         """
-        self.app, self.limit = app, limit
-        self.hosts = {"localhost", socket.gethostname().lower(), *(host.lower() for host in hosts)}
+        self.app = app
+        self.limit = limit
+        self.hosts = {"localhost", socket.gethostname().lower()}
+        self.hosts.update(host.lower() for host in hosts)
 
-    def knows(self, host: str) -> bool:
+    def is_own_host(self, host: str) -> bool:
         """Whether a Host header names this server."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
@@ -49,31 +62,35 @@ class Guard:
             return False
         return True
 
+    def _is_own_request(self, headers: Headers) -> bool:
+        host = headers.get("host", "")
+        origin = headers.get("origin")
+        if not self.is_own_host(host):
+            return False
+        return origin is None or urlsplit(origin).netloc == host
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if not self.knows(host) or (origin is not None and urlsplit(origin).netloc != host):
-            answer = PlainTextResponse(
-                "This page answers only to its own address; see npid serve --host.\n", 403
-            )
-            await answer(scope, receive, send)
+        if not self._is_own_request(Headers(scope=scope)):
+            refusal = PlainTextResponse(_REFUSAL, 403)
+            await refusal(scope, receive, send)
             return
-        got = 0
+        received = 0
 
-        async def limited() -> Message:
-            nonlocal got
+        async def receive_limited() -> Message:
+            nonlocal received
             message = await receive()
-            got += len(message.get("body", b""))
-            if got > self.limit:
+            received += len(message.get("body", b""))
+            if received > self.limit:
                 raise HTTPException(413)
             return message
 
-        async def with_headers(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        await self.app(scope, limited, with_headers)
+        await self.app(scope, receive_limited, send_with_headers)

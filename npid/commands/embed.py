@@ -1,3 +1,5 @@
+"""The command ``npid embed``."""
+
 from pathlib import Path
 from typing import Annotated
 
@@ -8,50 +10,70 @@ from npid.options import Device, SkipBad, Workers
 
 def embed(
     model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="A model directory, or org/name.")
+        str | None,
+        typer.Argument(
+            metavar="MODEL", help="The model: a directory, a bundled name, or org/name on the Hub."
+        ),
     ] = None,
     data: Annotated[
-        str | None, typer.Argument(metavar="DATA", help="Folder of images or parquet, or a name.")
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            help="The images: a folder of images or parquet, or a name such as digits.",
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The store; made, or appended to.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the store here; one that is there is appended to."),
     ] = None,
-    split: Annotated[str, typer.Option(help="train or test.")] = "train",
+    split: Annotated[str, typer.Option(help="Embed this split: train or test.")] = "train",
     dtype: Annotated[
-        str, typer.Option(help="Of the stored rows: float32, or bfloat16 at half the size.")
+        str,
+        typer.Option(help="Store the rows as float32, or as bfloat16 at half the size."),
     ] = "float32",
     verify: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Check every byte of a store instead.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Check every byte of a store, and embed nothing."),
     ] = None,
     device: Device = "auto",
     workers: Workers = 0,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Write the features of all images of DATA as a store; goes on where it stopped, and takes in new images."""
-    from downstream import retrieval
+    """Write the features of all images of DATA as a store.
+
+    It goes on where it stopped, and takes in images that are new.
+    """
+    from downstream.retrieval import EmbedConfig
+    from downstream.retrieval import embed as embed_into_store
     from npid.console import progress_bar
     from npid.options import pick_device
-    from zoo import DataError, SettingsError
+    from zoo import SettingsError
     from zoo.data.sources import open_source
 
     if verify is not None:
-        store = retrieval.Store.open(verify)
-        if faults := store.faults():
-            raise DataError(
-                "\n  ".join([f"{verify}: damaged; embed again into another folder:", *faults])
-            )
-        typer.echo(
-            f"{verify}: {len(store):,} rows, {len(store.manifest.blocks)} blocks, all as they were written"
-        )
+        _verify(verify)
         return
     if model is None or data is None or out is None:
         raise SettingsError("npid embed takes MODEL DATA --out DIR, or --verify DIR")
-    settings = retrieval.EmbedSettings(
+    config = EmbedConfig(
         split=split, dtype=dtype, device=pick_device(device), workers=workers, skip_bad=skip_bad
     )
     with progress_bar("embed", len(open_source(data, split))) as bar:
-        store = retrieval.embed(model, data, out, settings, progress=bar.add)
-    size = sum(store.manifest.sizes.values())
+        store = embed_into_store(model, data, out, config, bar.add)
+    megabytes = sum(store.manifest.sizes.values()) / 1e6
     typer.echo(
-        f"{out}: {len(store):,} rows of {store.dim} {store.manifest.dtype}, {size / 1e6:.1f} MB"
+        f"{out}: {len(store):,} rows of {store.dim} {store.manifest.dtype}, {megabytes:.1f} MB"
     )
+
+
+def _verify(folder: Path) -> None:
+    from downstream.retrieval import FeatureStore
+    from zoo import DataError
+
+    store = FeatureStore.open(folder)
+    faults = store.verify()
+    if faults:
+        heading = f"{folder}: damaged; embed again into another folder:"
+        raise DataError("\n  ".join([heading, *faults]))
+    num_blocks = len(store.manifest.blocks)
+    typer.echo(f"{folder}: {len(store):,} rows, {num_blocks} blocks, all as they were written")

@@ -1,12 +1,21 @@
+"""The command ``npid search``."""
+
+from __future__ import annotations
+
 import json as json_
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from npid.options import Device, Workers
 
-_SHOWN = 100  # lines of a table; --json has them all
+if TYPE_CHECKING:
+    from downstream.features.store import FeatureStore
+    from downstream.retrieval.results import SearchResult
+
+_LINES_SHOWN = 100  # of a table; --json has them all
 
 
 def search(
@@ -17,101 +26,120 @@ def search(
         ),
     ],
     top: Annotated[
-        int | None, typer.Option(min=1, help="Neighbours per query; 10, or all of a smaller store.")
+        int | None,
+        typer.Option(
+            min=1, help="Find so many neighbours of each query; 10, or all of a smaller store."
+        ),
     ] = None,
     index: Annotated[
-        str | None, typer.Option(metavar="KIND", help="Of `npid index`; exact search without.")
+        str | None,
+        typer.Option(
+            metavar="KIND", help="Search by this index of `npid index`; without it exactly."
+        ),
     ] = None,
     candidates: Annotated[
-        int | None, typer.Option(min=1, help="Rows that the index proposes.")
+        int | None, typer.Option(min=1, help="Let the index propose so many rows.")
     ] = None,
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="List near-duplicates; takes no QUERY.")
     ] = False,
     threshold: Annotated[
-        float, typer.Option(metavar="COSINE", help="From which images are duplicates.")
+        float, typer.Option(metavar="COSINE", help="Count images from this cosine as duplicates.")
     ] = 0.98,
     sheet: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="Write a contact sheet.")
+        Path | None, typer.Option(metavar="PNG", help="Draw a contact sheet of what is found.")
     ] = None,
     json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write what was found.")
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write what is found as JSON."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="The store's model, where it has moved.")
+        str | None, typer.Option(help="Take the store's model from here, where it has moved.")
     ] = None,
     device: Device = "auto",
     workers: Workers = 0,
 ) -> None:
     """Find the nearest images of a store.
 
-    MODEL DATA in place of STORE embeds what is new in DATA into a store in the cache, and searches that.
+    MODEL DATA in place of STORE embeds what is new in DATA into a store in the cache, and searches
+    that.
     """
-    from dataclasses import asdict
-
-    from downstream.features.store import Store
-    from downstream.retrieval import results as found
-    from downstream.retrieval.query import queries_of
+    from downstream.features.store import FeatureStore
+    from downstream.retrieval.query import open_queries
+    from downstream.retrieval.results import draw_results, find_duplicates, find_nearest
     from npid.console import progress_bar, table
     from npid.options import pick_device
     from zoo import SettingsError
-    from zoo.utils.files import write_text
 
     device = pick_device(device)
-    place, query = (words, None) if duplicates else (words[:-1], words[-1])
-    if len(place) not in (1, 2):
+    store_words = words if duplicates else words[:-1]
+    if len(store_words) not in (1, 2):
         raise SettingsError(
             "npid search takes STORE QUERY or MODEL DATA QUERY; with --duplicates no QUERY"
         )
-    store = (
-        Store.open(place[0]) if len(place) == 1 else _cached(place[0], place[1], device, workers)
-    )
-    queries = (
-        queries_of(store, query, model=model, device=device, workers=workers)
-        if query is not None
-        else None
-    )
-    if queries is not None:
-        results = found.find(store, queries, top, index=index, candidates=candidates)
-        columns: tuple[str, ...] = ("query", "key", "label", "cosine")
-        lines: list[tuple] = [
-            (r.query, i["key"], i["label"] or "", i["score"]) for r in results for i in r.images
-        ]
+    if len(store_words) == 1:
+        store = FeatureStore.open(store_words[0])
     else:
+        store = _update_cached_store(store_words[0], store_words[1], device, workers)
+    queries = None
+    if duplicates:
         with progress_bar("compare", len(store)) as bar:
-            results = found.find_duplicates(store, threshold, bar.add)
-        columns = ("group", "key", "label")
-        lines = [
-            (n, i["key"], i["label"] or "") for n, r in enumerate(results, 1) for i in r.images
-        ]
-    what = (
-        "nearest images"
-        if queries
-        else f"{len(results)} groups of images with cosines from {threshold}"
-    )
-    table(f"{store.folder}: {what}", columns, lines[:_SHOWN])
-    if len(lines) > _SHOWN:
-        typer.echo(f"and {len(lines) - _SHOWN} lines more; --json FILE writes them all")
+            results = find_duplicates(store, threshold, bar.add)
+        title = f"{len(results)} groups of images with cosines from {threshold}"
+        columns, lines = _duplicate_lines(results)
+    else:
+        queries = open_queries(store, words[-1], model=model, device=device, workers=workers)
+        results = find_nearest(store, queries, top, index=index, num_candidates=candidates)
+        title = "nearest images"
+        columns, lines = _nearest_lines(results)
+    table(f"{store.folder}: {title}", columns, lines[:_LINES_SHOWN])
+    if len(lines) > _LINES_SHOWN:
+        num_hidden = len(lines) - _LINES_SHOWN
+        typer.echo(f"and {num_hidden} lines more; --json FILE writes them all")
     if json is not None:
-        told = {"store": str(store.folder), "model_sha256": store.manifest.model_sha256}
-        write_text(
-            json,
-            json_.dumps(
-                {**told, "found": [asdict(r) for r in results]}, indent=1, ensure_ascii=False
-            ),
-        )
+        _write_json(json, store, results)
         typer.echo(f"wrote {json}")
     if sheet is not None and results:
-        found.draw(store, results, sheet, queries)
+        draw_results(store, results, sheet, queries)
         typer.echo(f"wrote {sheet}")
 
 
-def _cached(model: str, data: str, device: str, workers: int):
+_Lines = tuple[tuple[str, ...], list[tuple[object, ...]]]  # the columns of a table and its lines
+
+
+def _nearest_lines(results: Sequence[SearchResult]) -> _Lines:
+    lines: list[tuple[object, ...]] = []
+    for result in results:
+        for match in result.images:
+            lines.append((result.query, match.key, match.label or "", match.score))
+    return ("query", "key", "label", "cosine"), lines
+
+
+def _duplicate_lines(results: Sequence[SearchResult]) -> _Lines:
+    lines: list[tuple[object, ...]] = []
+    for number, result in enumerate(results, 1):
+        for match in result.images:
+            lines.append((number, match.key, match.label or ""))
+    return ("group", "key", "label"), lines
+
+
+def _write_json(path: Path, store: FeatureStore, results: Sequence[SearchResult]) -> None:
+    from zoo.utils.files import write_text
+
+    content = {
+        "store": str(store.folder),
+        "model_sha256": store.manifest.model_sha256,
+        "found": [result.to_dict() for result in results],
+    }
+    write_text(path, json_.dumps(content, indent=1, ensure_ascii=False))
+
+
+def _update_cached_store(model: str, data: str, device: str, workers: int) -> FeatureStore:
     """The store of DATA's features in the cache, brought up to date."""
     import hashlib
 
     import zoo
-    from downstream import retrieval
+    from downstream.retrieval import EmbedConfig, embed
     from npid.console import progress_bar
     from zoo.data.sources import canonical_name, open_source
     from zoo.data.sources.builtin import cache_folder
@@ -122,8 +150,9 @@ def _cached(model: str, data: str, device: str, workers: int):
         raise zoo.ModelError(
             f"{weights}: not found; MODEL DATA QUERY needs a model directory, or org/name"
         )
-    name = hashlib.sha256(f"{sha256(weights)} {canonical_name(data)}".encode()).hexdigest()[:20]
+    identity = f"{sha256(weights)} {canonical_name(data)}"
+    name = hashlib.sha256(identity.encode()).hexdigest()[:20]
     out = cache_folder() / "stores" / name
+    config = EmbedConfig(device=device, workers=workers)
     with progress_bar("embed", len(open_source(data))) as bar:
-        settings = retrieval.EmbedSettings(device=device, workers=workers)
-        return retrieval.embed(model, data, out, settings, progress=bar.add)
+        return embed(model, data, out, config, bar.add)

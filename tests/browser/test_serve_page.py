@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import zoo
-from downstream.retrieval import EmbedSettings, embed
+from downstream.retrieval import EmbedConfig, embed
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
@@ -34,7 +34,7 @@ def place(tmp_path_factory):
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     torch.manual_seed(0)
     zoo.save(zoo.create("resnet10", embed_dim=8, input=zoo.InputSpec(size=24)), root / "model")
-    embed(root / "model", str(root / "data"), root / "photos", EmbedSettings())
+    embed(root / "model", str(root / "data"), root / "photos", EmbedConfig())
     (root / "page.txt").write_text("not an image")
     return root
 
@@ -80,7 +80,7 @@ def test_it_listens_on_loopback_only(address):
 def test_a_chosen_image_shows_its_neighbours_vote_and_latency(visit, address, place, width, dark):
     page = visit(address, width=width, dark=dark)
     page.locator("input[type=file]").set_input_files(place / "data" / "test" / "red" / "0.png")
-    page.locator(".asked").wait_for()
+    page.locator(".query").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     answer = page.locator("#answer")
     assert (
@@ -109,13 +109,13 @@ def test_a_dropped_image_is_searched_and_what_is_none_gets_a_message(visit, addr
     page.evaluate(
         drop, ["image/png", list((place / "data" / "test" / "blue" / "0.png").read_bytes())]
     )
-    page.locator(".asked").wait_for()
+    page.locator(".query").wait_for()
     assert "blue" in page.locator(".votes tr").first.inner_text()
     page.locator("input[type=file]").set_input_files(place / "page.txt")
     page.locator(".fault").wait_for()
     assert (
         "not an image file" in page.locator(".fault").inner_text()
-        and not page.locator(".asked").count()
+        and not page.locator(".query").count()
     )
     page.locator("input[type=file]").set_input_files(
         {"name": "x.png", "mimeType": "image/png", "buffer": b"0" * 1_100_000}
@@ -128,5 +128,5 @@ def test_without_a_script_the_form_answers_too(visit, address, place):
     page = visit(address, java_script_enabled=False)
     page.locator("input[type=file]").set_input_files(place / "data" / "test" / "red" / "0.png")
     page.get_by_role("button", name="Search").click()
-    page.locator(".asked").wait_for()
+    page.locator(".query").wait_for()
     assert "red" in page.locator(".votes tr").first.inner_text()

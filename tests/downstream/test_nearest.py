@@ -47,9 +47,9 @@ def test_they_are_however_close_they_lie(rows, k, fast, monkeypatch):
 )
 def test_few_products_are_taken_twice(monkeypatch):
     """The screen leaves little more than the nearest, and later blocks only what may displace them."""
-    counts, multiply = [], near._Screened._multiply
+    counts, multiply = [], near._ScreenedBlock._multiply
     monkeypatch.setattr(
-        near._Screened, "_multiply", lambda *a: counts.append(len(a[-1])) or multiply(*a)
+        near._ScreenedBlock, "_multiply", lambda *a: counts.append(len(a[-1])) or multiply(*a)
     )
     torch.manual_seed(0)
     nearest(normalize(torch.randn(150_000, 32)), normalize(torch.randn(70, 32)), 50)
@@ -62,5 +62,7 @@ def test_the_rounding_bound_holds_and_is_no_more_than_a_few_times_the_rounding()
         bank = normalize(torch.ones(2000, 32) + spread * torch.randn(2000, 32))
         queries = normalize(torch.ones(50, 32) + spread * torch.randn(50, 32))
         rough, exact = (queries.bfloat16() @ bank.bfloat16().T).float(), queries @ bank.T
-        least = torch.stack([near._Screened(bank, 50)._below(some, queries) for some in exact.T], 1)
+        least = torch.stack(
+            [near._ScreenedBlock(bank, 50)._lower_bound(some, queries) for some in exact.T], 1
+        )
         assert (least <= rough).all() and (exact - least).max() < 10 * (exact - rough).abs().max()

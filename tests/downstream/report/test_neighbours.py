@@ -5,11 +5,11 @@ import math
 import numpy as np
 
 from downstream.report import neighbours
-from downstream.retrieval import Store
+from downstream.retrieval import FeatureStore
 
 
 def test_votes_are_those_of_a_slow_loop(store):
-    opened = Store.open(store)
+    opened = FeatureStore.open(store)
     rows = np.asarray(opened.rows, np.float64)
     labels = np.asarray(opened.labels)
     votes = neighbours.vote(opened, max_queries=50)

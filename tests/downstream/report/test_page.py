@@ -115,10 +115,10 @@ def test_a_store_whose_images_are_gone_shows_names(tmp_path, image_folder):
     import shutil
 
     import zoo
-    from downstream.retrieval import EmbedSettings, embed
+    from downstream.retrieval import EmbedConfig, embed
 
     zoo.save(zoo.create("resnet10", embed_dim=8, input=zoo.InputSpec(size=16)), tmp_path / "model")
-    embed(tmp_path / "model", str(image_folder), tmp_path / "store", EmbedSettings())
+    embed(tmp_path / "model", str(image_folder), tmp_path / "store", EmbedConfig())
     with_images = Html(render(gather([tmp_path / "store"])))
     shutil.rmtree(image_folder)
     without = Html(render(gather([tmp_path / "store"])))

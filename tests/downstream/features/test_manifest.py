@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from downstream.features.manifest import MANIFEST
+from downstream.features.store import FeatureStore
+from tests.stores import make_store
+from zoo import DataError
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.unlink(), "not found; a store is what `npid embed"),
+        (lambda m: m.write_text("{"), "not the manifest of a store"),
+        (lambda m: m.write_text("[]"), "not the manifest of a store"),
+        (
+            lambda m: m.write_text(m.read_text().replace('"format": 1', '"format": 2')),
+            "another version",
+        ),
+        (
+            lambda m: m.write_text(m.read_text().replace('"count": 10', '"count": 11')),
+            "count is not right",
+        ),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path, change, message):
+    make_store(tmp_path / "s", torch.eye(10))
+    change(tmp_path / "s" / MANIFEST)
+    with pytest.raises(DataError, match=message):
+        FeatureStore.open(tmp_path / "s")
