@@ -1,8 +1,9 @@
-"""The exact non-parametric softmax as one pass over the memory bank, without ever holding the B×N logits.
+"""The exact non-parametric softmax as one pass over the memory bank; the B×N logits never exist.
 
-The gradient of the loss with respect to an embedding is attention over the bank (queries: embeddings, keys and
-values: the bank, scale 1/τ) minus the image's own row, so the pass that sums the exponentials also gives the
-gradient. Partial results over any split of the bank, over processes too, merge by their logsumexp.
+The gradient of the loss with respect to an embedding is attention over the bank (queries:
+embeddings, keys and values: the bank, scale 1/τ) minus the image's own row, so the pass that sums
+the exponentials also gives the gradient. Partial results over any split of the bank, over processes
+too, merge by their logsumexp.
 """
 
 import math
@@ -12,79 +13,136 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretrain.communicator import Communicator, communicator_of
+from pretrain.memory_bank import MemoryBank, as_bank
+from pretrain.memory_bank.local import chunk_bytes, row_dtype
+from pretrain.workload import ALL_GATHER, ALL_REDUCE, Message, Workload
 
-CHUNK = 2048  # rows of the bank per step: the B×CHUNK scores stay in cache
-PIECE = (
-    1 << 20
-)  # rows of the bank per fused call: only an int8 bank is cut by it, as its rows are spelt out first
+# Rows of the bank per step: the B×CHUNK scores stay in cache.
+CHUNK = 2048
+# Rows of the bank per fused call: only an int8 bank is cut by it, as its rows are spelt out first.
+FUSED_CHUNK = 1 << 20
 _LOG2_E = math.log2(math.e)
 _LARGEST = 80.0  # e^80 is still finite in fp32 and bf16, and e^-80 no denormal
 _MKL = torch.backends.mkl.is_available()
-_FUSED = {"cpu": torch.float32, "cuda": torch.bfloat16}
+_FUSED_DTYPES = {"cpu": torch.float32, "cuda": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Partial:
-    """Attention over some rows of the bank: ``lse`` (B) the logsumexp of the scores, ``mean`` (B×D) Σ p_j M_j."""
+    """Attention over some rows of the bank.
+
+    Attributes:
+        lse: B, the logsumexp of the scores.
+        mean: B×D, Σ p_j M_j.
+    """
 
     lse: Tensor
     mean: Tensor
 
 
-def bounded(temperature: float, rows: int) -> bool:
-    """Whether the exponentials of so many unit vectors' scores, within ±1/τ, can be summed without a shift."""
-    return 1 / temperature + math.log(rows) < _LARGEST
+def bounded(temperature: float, num_rows: int) -> bool:
+    """Say whether the exponentials of unit vectors' scores can be summed without a shift.
+
+    Args:
+        temperature: τ; the scores lie within ±1/τ.
+        num_rows: how many are summed.
+    """
+    return 1 / temperature + math.log(num_rows) < _LARGEST
 
 
 def fuses(device: str, dtype: torch.dtype, simple: bool) -> bool:
-    """Whether one fused kernel is the faster way: in bf16 on a GPU, and in fp32 on a CPU unless a plain sum is enough
-    (``simple``). Measured by benchmarks/objective.py and benchmarks/gpu.py.
-    """
-    return dtype == _FUSED.get(device) and (device != "cpu" or not simple)
+    """Say whether one fused kernel is the faster way.
 
-
-def attend(v: Tensor, bank: Any, temperature: float, *, unit: bool = True) -> Partial:
-    """Attention of unit vectors over the rows of a bank.
+    It is in bf16 on a GPU, and in fp32 on a CPU unless a plain sum is enough. Measured by
+    benchmarks/objective.py and benchmarks/gpu.py.
 
     Args:
-        v: B×D unit vectors.
-        bank: N×D rows (a tensor or a memory bank), fp32 or bf16; products run in this type, sums in fp32.
+        device: ``cpu``, ``cuda`` or another.
+        dtype: of the rows.
+        simple: whether a plain sum is enough.
+    """
+    return dtype == _FUSED_DTYPES.get(device) and (device != "cpu" or not simple)
+
+
+def attend(
+    embeddings: Tensor, bank: MemoryBank | Tensor, temperature: float, *, unit: bool = True
+) -> Partial:
+    """Compute the attention of unit vectors over the rows of a bank that are in this process.
+
+    Args:
+        embeddings: B×D unit vectors.
+        bank: N×D rows, fp32 or bf16; products run in this type, sums in fp32.
         temperature: τ, positive.
         unit: whether the rows are unit vectors too.
     """
-    query, simple = v.to(bank.dtype), unit and bounded(temperature, len(bank))
-    if fuses(v.device.type, bank.dtype, simple):
-        return merge(
-            [part for rows in bank.split(PIECE) for part in fused(query, rows, temperature)]
-        )
-    return (_sums if simple else _online)(query, bank, temperature)
+    bank = as_bank(bank)
+    query = embeddings.to(bank.dtype)
+    simple = unit and bounded(temperature, bank.num_rows)
+    if fuses(embeddings.device.type, bank.dtype, simple):
+        parts = []
+        for rows in bank.iter_chunks(FUSED_CHUNK):
+            parts += fused(query, rows, temperature)
+        return merge(parts)
+    if simple:
+        return _sums(query, bank, temperature)
+    return _online(query, bank, temperature)
 
 
-def attend_sharded(
-    v: Tensor, shard: Any, temperature: float, communicator: Communicator
-) -> Partial:
-    """:func:`attend` for this process's vectors over rows that are dealt out to all: the shards answer everyone's.
+def attend_bytes(workload: Workload, temperature: float, *, unit: bool = True) -> int:
+    """Count the bytes that :func:`attend` allocates at most, about.
+
+    They are one block of scores, the rows that are spelt out for it, and the queries' sums.
+    """
+    num_rows = workload.local_num_rows
+    dtype = row_dtype(workload.bank_dtype)
+    simple = unit and bounded(temperature, num_rows)
+    if fuses(workload.device, dtype, simple):
+        chunk = min(FUSED_CHUNK, num_rows)
+        num_parts = heads_for(workload.batch_size, num_rows, workload.device) + 1
+        scores_bytes = 3 * num_parts * workload.vectors_bytes
+    else:
+        chunk = min(CHUNK, num_rows)
+        score_bytes = 4 if dtype == torch.float32 else 6
+        scores_bytes = workload.batch_size * chunk * score_bytes
+    return scores_bytes + chunk_bytes(chunk, workload.embed_dim, workload.bank_dtype)
+
+
+def attend_sharded(embeddings: Tensor, bank: MemoryBank, temperature: float) -> Partial:
+    """Compute the attention over a bank that several processes share.
+
+    Each answers everyone's queries with its own rows; see :func:`attend`.
 
     Args:
-        v: B×D, as many in every process.
-        shard: the rows that are here.
+        embeddings: B×D, as many in every process.
+        bank: the shared bank.
+        temperature: τ, positive.
     """
-    part = attend(communicator.all_gather(v.to(shard.dtype)), shard, temperature)
+    communicator = bank.communicator
+    part = attend(communicator.all_gather(embeddings.to(bank.dtype)), bank, temperature)
     peak = communicator.all_reduce_max(part.lse)
     weight = torch.exp(part.lse - peak)[:, None]
-    sums = communicator.local_part(
-        communicator.all_reduce_sum(torch.cat([weight, weight * part.mean], 1))
-    )
-    return Partial(communicator.local_part(peak) + sums[:, 0].log(), sums[:, 1:] / sums[:, :1])
+    weighted = torch.cat([weight, weight * part.mean], 1)
+    sums = communicator.local_part(communicator.all_reduce_sum(weighted))
+    lse = communicator.local_part(peak) + sums[:, 0].log()
+    return Partial(lse, sums[:, 1:] / sums[:, :1])
 
 
-def _sums(query: Tensor, bank: Any, temperature: float) -> Partial:
+def attend_sharded_messages(workload: Workload) -> list[Message]:
+    """Count what each process sends in :func:`attend_sharded`."""
+    query_bytes = workload.embed_dim * row_dtype(workload.bank_dtype).itemsize
+    return [
+        Message("queries", ALL_GATHER, workload.local_batch_size * query_bytes),
+        Message("largest scores", ALL_REDUCE, workload.batch_size * 4),
+        Message("sums", ALL_REDUCE, workload.vectors_bytes),
+    ]
+
+
+def _sums(query: Tensor, bank: MemoryBank, temperature: float) -> Partial:
     """Where scores are bounded a sum is enough."""
     query = query * (_LOG2_E / temperature)  # powers of two are faster than of e
     total = torch.zeros(len(query), device=query.device)
     weighted = torch.zeros(query.shape, device=query.device)
-    for rows in bank.split(CHUNK):
+    for rows in bank.iter_chunks(CHUNK):
         p = product(query, rows.T).exp2_()
         total += p.sum(1, dtype=torch.float32)
         weighted += product(p, rows)
@@ -93,25 +151,25 @@ def _sums(query: Tensor, bank: Any, temperature: float) -> Partial:
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """A @ b. In fp32 oneDNN multiplies long and narrow matrices faster than MKL, which is behind ``@`` on most CPUs,
-    and only this operator asks it to; bf16 it multiplies anyway. Measured by benchmarks/objective.py.
+    """Multiply two matrices.
+
+    In fp32 oneDNN multiplies long and narrow matrices faster than MKL, which is behind ``@`` on
+    most CPUs, and only this operator asks it to; bf16 it multiplies anyway. Measured by
+    benchmarks/objective.py.
     """
-    if (
-        a.dtype == torch.float32
-        and a.device.type == "cpu"
-        and _MKL
-        and torch.backends.mkldnn.is_available()
-    ):
-        return torch.ops.mkldnn._linear_pointwise(a, b.T, None, "none", [], "")
+    on_cpu_in_fp32 = a.dtype == torch.float32 and a.device.type == "cpu"
+    if on_cpu_in_fp32 and _MKL and torch.backends.mkldnn.is_available():
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.T, None, "none", [], "")
+        return result
     return a @ b
 
 
-def _online(query: Tensor, bank: Any, temperature: float) -> Partial:
+def _online(query: Tensor, bank: MemoryBank, temperature: float) -> Partial:
     """Scores of any size: the sums are kept relative to the largest score so far."""
     total = torch.zeros(len(query), device=query.device)
     weighted = torch.zeros(query.shape, device=query.device)
     peak = torch.full((len(query),), -torch.inf, device=query.device)
-    for rows in bank.split(CHUNK):
+    for rows in bank.iter_chunks(CHUNK):
         scores = (query @ rows.T).float() / temperature
         new_peak = torch.maximum(peak, scores.amax(1))
         keep = torch.exp(peak - new_peak)
@@ -122,19 +180,26 @@ def _online(query: Tensor, bank: Any, temperature: float) -> Partial:
     return Partial(peak + total.log(), weighted / total[:, None])
 
 
-def heads_for(queries: int, rows: int, device: str) -> int:
-    """How many heads fill a device: eight for each thread of a CPU (a little faster than one, benchmarks/objective.py);
-    on a GPU as many as make, with the blocks of queries, enough work for its processors, fewer of them the more queries
-    there are.
+def heads_for(num_queries: int, num_rows: int, device: str) -> int:
+    """Choose how many heads fill a device.
+
+    They are eight for each thread of a CPU (a little faster than one, benchmarks/objective.py); on
+    a GPU as many as make, with the blocks of queries, enough work for its processors, fewer of them
+    the more queries there are.
     """
-    wanted = 8 * torch.get_num_threads() if device == "cpu" else max(1, 64 * 256 // queries)
-    return max(1, min(wanted, rows // 1024))
+    if device == "cpu":
+        heads = 8 * torch.get_num_threads()
+    else:
+        heads = max(1, 64 * 256 // num_queries)
+    return max(1, min(heads, num_rows // 1024))
 
 
 def fused(
     query: Tensor, rows: Tensor, temperature: float, heads: int | None = None
 ) -> list[Partial]:
-    """Flash attention, with the rows dealt out to its heads: a single query block would leave most cores idle.
+    """Run flash attention with the rows divided over its heads.
+
+    A single block of queries would leave most cores idle.
 
     Args:
         query: B×D.
@@ -149,65 +214,70 @@ def fused(
         heads = heads_for(len(query), len(rows), query.device.type)
     even = len(rows) // heads * heads
     parts = []
-    for some, count in ((rows[:even], heads), (rows[even:], 1)):
-        if len(some):
-            keys = some.view(1, count, -1, some.shape[1])
-            mean, lse = _flash(query.expand(1, count, -1, -1), keys, 1 / temperature)
-            parts += [Partial(a, b.float()) for a, b in zip(lse[0], mean[0], strict=True)]
+    for share, num_heads in ((rows[:even], heads), (rows[even:], 1)):
+        if not len(share):
+            continue
+        keys = share.view(1, num_heads, -1, share.shape[1])
+        mean, lse = _flash(query.expand(1, num_heads, -1, -1), keys, 1 / temperature)
+        for head in range(num_heads):
+            parts.append(Partial(lse[0, head], mean[0, head].float()))
     return parts
 
 
 def _flash(query: Tensor, keys: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Torch's kernels behind ``scaled_dot_product_attention``; only these operators give the logsumexp."""
+    """torch's kernels behind ``scaled_dot_product_attention``; only they give the logsumexp."""
     if query.device.type == "cpu":
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query, keys, keys, scale=scale
-        )
-    out = torch.ops.aten._scaled_dot_product_flash_attention(
-        query, keys, keys, 0.0, False, False, scale=scale
-    )
-    return out[0], out[1]
+        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        mean, lse = kernel(query, keys, keys, scale=scale)
+        return mean, lse
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention
+    mean, lse, *_ = kernel(query, keys, keys, 0.0, False, False, scale=scale)
+    return mean, lse
 
 
 def merge(parts: list[Partial]) -> Partial:
-    """The attention over the union of disjoint sets of rows."""
+    """Compute the attention over the union of disjoint sets of rows."""
     lses = torch.stack([part.lse for part in parts])
     weights = torch.softmax(lses, 0)
     means = torch.stack([part.mean for part in parts])
     return Partial(lses.logsumexp(0), (weights[:, :, None] * means).sum(0))
 
 
-class Sloped(torch.autograd.Function):
-    """A function of B×D vectors, its first argument, and of what needs no gradient, whose forward saves the slope (B×D)
-    of each vector's loss.
+class SavedGradFunction(torch.autograd.Function):
+    """A function whose forward pass saves the gradient of each loss, B×D, for the backward pass.
+
+    Its first argument is the B×D vectors; the others need no gradient.
     """
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
-        (slope,) = ctx.saved_tensors
-        return slope * grad[:, None], *[None] * (len(ctx.needs_input_grad) - 1)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Scale the saved gradients by those of the B losses."""
+        (saved_grad,) = ctx.saved_tensors
+        return saved_grad * grad[:, None], *[None] * (len(ctx.needs_input_grad) - 1)
 
 
-class _Exact(Sloped):
+class _Exact(SavedGradFunction):
     @staticmethod
-    def forward(ctx, v: Tensor, index: Tensor, bank: Any, temperature: float) -> Tensor:
-        communicator = communicator_of(bank)
-        part = (
-            attend_sharded(v, bank, temperature, communicator)
-            if communicator.size > 1
-            else attend(v, bank, temperature)
-        )
-        own = bank[index].float()
-        ctx.save_for_backward((part.mean - own) / temperature)
-        return part.lse - (v.float() * own).sum(1) / temperature
+    def forward(  # type: ignore[override]
+        ctx: Any, embeddings: Tensor, indices: Tensor, bank: MemoryBank, temperature: float
+    ) -> Tensor:
+        if bank.communicator.size > 1:
+            part = attend_sharded(embeddings, bank, temperature)
+        else:
+            part = attend(embeddings, bank, temperature)
+        own_rows = bank.lookup(indices).float()
+        ctx.save_for_backward((part.mean - own_rows) / temperature)
+        return part.lse - (embeddings.float() * own_rows).sum(1) / temperature
 
 
-def exact(v: Tensor, index: Tensor, bank: Any, temperature: float = 0.07) -> Tensor:
-    """−log P(i|v) of the paper's eq. 2, for each image of the batch.
+def exact(
+    embeddings: Tensor, indices: Tensor, bank: MemoryBank | Tensor, temperature: float = 0.07
+) -> Tensor:
+    """Compute −log P(i|v) of the paper's eq. 2 for each image of the batch.
 
     Args:
-        v: B×D unit vectors.
-        index: B int64, each image's row in the bank.
+        embeddings: B×D unit vectors.
+        indices: B int64, each image's row in the bank.
         bank: N×D unit rows, no gradient.
         temperature: τ.
 
@@ -216,7 +286,15 @@ def exact(v: Tensor, index: Tensor, bank: Any, temperature: float = 0.07) -> Ten
 
     Raises:
         ValueError: if the temperature is not positive.
+
+    Example:
+        >>> import torch
+        >>> from pretrain.attention import exact
+        >>> bank = torch.eye(3)
+        >>> exact(bank[:1], torch.tensor([0]), bank, temperature=1.0)
+        tensor([0.5514])
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    return _Exact.apply(v, index, bank, temperature)
+    losses: Tensor = _Exact.apply(embeddings, indices, as_bank(bank), temperature)
+    return losses

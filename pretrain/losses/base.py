@@ -4,27 +4,18 @@ import dataclasses
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
 
-import torch
 from torch import Generator, Tensor, nn
 
+from pretrain.memory_bank import MemoryBank, as_bank
+from pretrain.memory_bank.sharded import lookup_messages
+from pretrain.workload import Message, Workload
 from zoo import SettingsError
 from zoo.utils.registry import Registry
 
 ConfigT = TypeVar("ConfigT", bound="LossConfig")
-
-
-class Rows(Protocol):
-    """N×D unit rows: a tensor, or a memory bank."""
-
-    shape: torch.Size
-    dtype: torch.dtype
-
-    def __getitem__(self, index: Tensor, /) -> Tensor: ...
-
-    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +51,23 @@ class LossConfig:
         return faults
 
 
+@dataclass(frozen=True, kw_only=True)
+class LossCost:
+    """What a loss takes of each device in a step.
+
+    Attributes:
+        peak_bytes: the most that it allocates at once beside the bank, about.
+        flops: of its matrix products, forward and backward.
+        messages: the collectives in which every device takes part; none with a single device.
+        num_parameters: how many numbers it learns.
+    """
+
+    peak_bytes: int
+    flops: int
+    messages: list[Message] = field(default_factory=list)
+    num_parameters: int = 0
+
+
 class Loss(nn.Module, ABC, Generic[ConfigT]):
     """A loss of unit vectors against the memory bank.
 
@@ -93,7 +101,11 @@ class Loss(nn.Module, ABC, Generic[ConfigT]):
 
     @abstractmethod
     def forward(
-        self, embeddings: Tensor, indices: Tensor, bank: Rows, generator: Generator
+        self,
+        embeddings: Tensor,
+        indices: Tensor,
+        bank: MemoryBank | Tensor,
+        generator: Generator,
     ) -> Tensor:
         """Compare each embedding with its own row and with others.
 
@@ -105,6 +117,16 @@ class Loss(nn.Module, ABC, Generic[ConfigT]):
 
         Returns:
             B losses, fp32.
+        """
+
+    @classmethod
+    @abstractmethod
+    def cost(cls, config: ConfigT, workload: Workload) -> LossCost:
+        """Count what a step takes, the proximal term left out.
+
+        Args:
+            config: the settings.
+            workload: the sizes of the step.
         """
 
 
@@ -124,7 +146,8 @@ def proximal(embeddings: Tensor, own_rows: Tensor) -> Tensor:
 def _add_proximal(loss: Loss[Any], inputs: tuple[Any, ...], losses: Tensor) -> Tensor:
     """Add λ times the proximal term to what ``forward`` returned."""
     embeddings, indices, bank, _ = inputs
-    return losses + loss.config.proximal * proximal(embeddings, bank[indices])
+    own_rows = as_bank(bank).lookup(indices)
+    return losses + loss.config.proximal * proximal(embeddings, own_rows)
 
 
 class LossRegistry(Registry[type[Loss[Any]]]):
@@ -265,3 +288,33 @@ def build(config: LossConfig, num_rows: int, embed_dim: int) -> Loss[Any]:
     if faults:
         raise SettingsError("; ".join(faults))
     return LOSSES[config.name](config, num_rows, embed_dim)
+
+
+def loss_cost(config: LossConfig, workload: Workload) -> LossCost:
+    """Count what the loss of the settings takes in a step, with the proximal term.
+
+    Args:
+        config: of any registered loss.
+        workload: the sizes of the step.
+
+    Raises:
+        SettingsError: where the loss cannot be divided over the devices.
+    """
+    faults = distributed_faults(config, workload.num_devices)
+    if faults:
+        raise SettingsError("; ".join(faults))
+    cost = LOSSES[config.name].cost(config, workload)
+    if not config.proximal or workload.num_devices == 1:
+        return cost
+    own_rows = lookup_messages(
+        workload, "own rows of the proximal term", workload.local_batch_size
+    )
+    return dataclasses.replace(cost, messages=cost.messages + own_rows)
+
+
+def distributed_faults(config: LossConfig, num_processes: int) -> list[str]:
+    """Say what keeps so many processes from sharing the work of a loss."""
+    if num_processes == 1 or LOSSES[config.name].supports_distributed:
+        return []
+    others = ", ".join(name for name in LOSSES if LOSSES[name].supports_distributed)
+    return [f"loss {config.name} works in one process only; choose {others}"]

@@ -1,83 +1,106 @@
 """The softmax over the positive and m sampled negatives (InfoNCE; the authors' later variant)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from pretrain.attention import Sloped, bounded
-from pretrain.communicator import communicator_of
-from pretrain.losses.base import LOSSES, Loss, Rows
-from pretrain.losses.sampling import SampledConfig, blocks, draw, leave_out, weighted
+from pretrain.attention import SavedGradFunction, bounded
+from pretrain.losses.base import LOSSES, Loss, LossCost
+from pretrain.losses.sampling import (
+    SampledConfig,
+    draw_negatives,
+    iter_negative_scores,
+    mask_positives,
+    sampled_cost,
+    weighted_sum,
+)
+from pretrain.memory_bank import MemoryBank, as_bank
+from pretrain.workload import Workload
 
 
-def _peak(query: Tensor, positive: Tensor, negatives: Tensor, bank: Rows) -> Tensor:
+def _peak(query: Tensor, positive: Tensor, negatives: Tensor, bank: MemoryBank) -> Tensor:
     """The largest score of each image, B, with any negative or with its positive."""
     peak = positive.clone()
-    for at, scores, _, _ in blocks(query, negatives, bank):
-        peak[at] = torch.maximum(peak[at], scores.amax(1))
+    for images, scores, _, _ in iter_negative_scores(query, negatives, bank):
+        peak[images] = torch.maximum(peak[images], scores.amax(1))
     return peak
 
 
-class _InfoNCE(Sloped):
+class _InfoNCE(SavedGradFunction):
     @staticmethod
-    def forward(
-        ctx,
-        v: Tensor,
-        index: Tensor,
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        embeddings: Tensor,
+        indices: Tensor,
         negatives: Tensor,
-        bank: Rows,
+        bank: MemoryBank,
         temperature: float,
-        exclude,
-        stand_for,
-    ):
-        query, own = (v / temperature).to(bank.dtype), bank[index].float()
-        positive = (v.float() * own).sum(1) / temperature
-        shift = None if bounded(temperature, len(bank)) else _peak(query, positive, negatives, bank)
-        left = torch.full_like(index, negatives.shape[-1])
-        total, weighted_rows = torch.zeros_like(positive), torch.zeros_like(own)
-        for at, scores, some, rows in blocks(query, negatives, bank):
-            if exclude:
-                left[at] -= leave_out(scores, some, index[at], -torch.inf)
-            p = (scores if shift is None else scores.float().sub_(shift[at, None])).exp_()
-            total[at] += p.sum(1, dtype=torch.float32)
-            weighted_rows[at] += weighted(p, rows)
-        share = (stand_for / left.clamp(min=1))[:, None] if stand_for else 1.0
+        exclude_positive: bool,
+        rescale_to: int,
+    ) -> Tensor:
+        query = (embeddings / temperature).to(bank.dtype)
+        own_rows = bank.lookup(indices).float()
+        positive = (embeddings.float() * own_rows).sum(1) / temperature
+        shift = None
+        if not bounded(temperature, bank.num_rows):
+            shift = _peak(query, positive, negatives, bank)
+        num_left = torch.full_like(indices, negatives.shape[-1])
+        total = torch.zeros_like(positive)
+        weighted_rows = torch.zeros_like(own_rows)
+        for images, scores, chunk, rows in iter_negative_scores(query, negatives, bank):
+            if exclude_positive:
+                num_left[images] -= mask_positives(scores, chunk, indices[images], -torch.inf)
+            if shift is not None:
+                scores = scores.float().sub_(shift[images, None])
+            p = scores.exp_()
+            total[images] += p.sum(1, dtype=torch.float32)
+            weighted_rows[images] += weighted_sum(p, rows)
+        scale: Tensor | float = 1.0
+        if rescale_to:
+            scale = (rescale_to / num_left.clamp(min=1))[:, None]
         relative = positive if shift is None else positive - shift
-        mine = relative.exp()[:, None]
-        every = mine + total[:, None] * share
-        ctx.save_for_backward(((weighted_rows * share + mine * own) / every - own) / temperature)
-        return every[:, 0].log() - relative
+        positive_exp = relative.exp()[:, None]
+        partition = positive_exp + total[:, None] * scale
+        mean_row = (weighted_rows * scale + positive_exp * own_rows) / partition
+        ctx.save_for_backward((mean_row - own_rows) / temperature)
+        return partition[:, 0].log() - relative
 
 
 def infonce(
-    v: Tensor,
-    index: Tensor,
+    embeddings: Tensor,
+    indices: Tensor,
     negatives: Tensor,
-    bank: Rows,
+    bank: MemoryBank | Tensor,
     temperature: float = 0.07,
     *,
     exclude_positive: bool = True,
     rescale_negatives: bool = False,
 ) -> Tensor:
-    """−log softmax of the positive among itself and the negatives.
+    """Compute −log softmax of the positive among itself and the negatives.
 
     With every other image as a negative this is the exact softmax.
 
     Args:
-        v: B×D unit vectors.
-        index: B int64 rows of the positives.
+        embeddings: B×D unit vectors.
+        indices: B int64 rows of the positives.
         negatives: B×m rows, or m shared by the batch.
         bank: N×D unit rows.
         temperature: τ.
         exclude_positive: whether negatives that are the positive itself are left out.
-        rescale_negatives: weight the negatives by (N − 1)/m, so that they stand for all other images.
+        rescale_negatives: weight the negatives by (N − 1)/m, so that they stand for all other
+            images.
 
     Returns:
         B losses, fp32.
     """
-    stand_for = len(bank) - 1 if rescale_negatives else 0
-    return _InfoNCE.apply(v, index, negatives, bank, temperature, exclude_positive, stand_for)
+    bank = as_bank(bank)
+    rescale_to = bank.num_rows - 1 if rescale_negatives else 0
+    losses: Tensor = _InfoNCE.apply(
+        embeddings, indices, negatives, bank, temperature, exclude_positive, rescale_to
+    )
+    return losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +122,16 @@ class InfoNCE(Loss[InfoNCEConfig]):
     Config = InfoNCEConfig
 
     def forward(
-        self, embeddings: Tensor, indices: Tensor, bank: Rows, generator: Generator
+        self,
+        embeddings: Tensor,
+        indices: Tensor,
+        bank: MemoryBank | Tensor,
+        generator: Generator,
     ) -> Tensor:
         """Return B losses; see :meth:`Loss.forward`."""
         config = self.config
-        negatives = draw(indices, self.num_rows, config, generator, communicator_of(bank))
+        bank = as_bank(bank)
+        negatives = draw_negatives(indices, self.num_rows, config, generator, bank.communicator)
         return infonce(
             embeddings,
             indices,
@@ -113,3 +141,8 @@ class InfoNCE(Loss[InfoNCEConfig]):
             exclude_positive=config.exclude_positive,
             rescale_negatives=config.rescale_negatives,
         )
+
+    @classmethod
+    def cost(cls, config: InfoNCEConfig, workload: Workload) -> LossCost:
+        """Count what a step takes; see :meth:`Loss.cost`."""
+        return sampled_cost(config, workload)

@@ -1,62 +1,80 @@
-"""Noise-contrastive estimation (paper, eq. 4–7): is this sample data, or one of m draws from the noise 1/n?"""
+"""Noise-contrastive estimation (paper, eq. 4–7).
+
+Is this sample data, or one of m draws from the noise 1/n?
+"""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from pretrain.attention import Sloped
-from pretrain.communicator import communicator_of
-from pretrain.losses.base import LOSSES, Loss, Rows
-from pretrain.losses.sampling import SampledConfig, blocks, draw, leave_out, weighted
+from pretrain.attention import SavedGradFunction
+from pretrain.losses.base import LOSSES, Loss, LossCost
+from pretrain.losses.sampling import (
+    SampledConfig,
+    draw_negatives,
+    iter_negative_scores,
+    mask_positives,
+    sampled_cost,
+    weighted_sum,
+)
+from pretrain.memory_bank import MemoryBank, as_bank
+from pretrain.workload import ALL_REDUCE, Message, Workload
 
 
-class _NCE(Sloped):
-    """In log space throughout: with a = score − log Z − log(m/n), h = sigmoid(a) is the posterior of eq. 6."""
+class _NCE(SavedGradFunction):
+    """In log space throughout.
+
+    With a = score − log Z − log(m/n), h = sigmoid(a) is the posterior of eq. 6.
+    """
 
     @staticmethod
-    def forward(
-        ctx,
-        v: Tensor,
-        index: Tensor,
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        embeddings: Tensor,
+        indices: Tensor,
         negatives: Tensor,
-        bank: Rows,
+        bank: MemoryBank,
         temperature: float,
-        log_z,
-        exclude,
-    ):
-        query, own = v.to(bank.dtype), bank[index].float()
-        shift = log_z + math.log(negatives.shape[-1] / len(bank))
-        positive = (v.float() * own).sum(1) / temperature - shift
-        loss = F.softplus(-positive)
-        slope = -torch.sigmoid(-positive)[:, None] * own
-        for at, products, some, rows in blocks(query, negatives, bank):
+        log_z: Tensor,
+        exclude_positive: bool,
+    ) -> Tensor:
+        query = embeddings.to(bank.dtype)
+        own_rows = bank.lookup(indices).float()
+        shift = log_z + math.log(negatives.shape[-1] / bank.num_rows)
+        positive = (embeddings.float() * own_rows).sum(1) / temperature - shift
+        losses = F.softplus(-positive)
+        grad = -torch.sigmoid(-positive)[:, None] * own_rows
+        for images, products, chunk, rows in iter_negative_scores(query, negatives, bank):
             scores = products.float().div_(temperature).sub_(shift)
-            if exclude:
-                leave_out(scores, some, index[at], -torch.inf)
-            loss[at] += F.softplus(scores).sum(1)
-            slope[at] += weighted(scores.sigmoid_(), rows)
-        ctx.save_for_backward(slope / temperature)
-        return loss
+            if exclude_positive:
+                mask_positives(scores, chunk, indices[images], -torch.inf)
+            losses[images] += F.softplus(scores).sum(1)
+            grad[images] += weighted_sum(scores.sigmoid_(), rows)
+        ctx.save_for_backward(grad / temperature)
+        return losses
 
 
 def nce(
-    v: Tensor,
-    index: Tensor,
+    embeddings: Tensor,
+    indices: Tensor,
     negatives: Tensor,
-    bank: Rows,
+    bank: MemoryBank | Tensor,
     temperature: float,
     log_z: Tensor,
     *,
     exclude_positive: bool = True,
 ) -> Tensor:
-    """−log h(i, v) − Σ_j log(1 − h(j, v)) over the negatives, h = P/(P + m/n), P = exp(v·M/τ)/Z.
+    """Compute −log h(i, v) − Σ_j log(1 − h(j, v)) over the negatives.
+
+    h = P/(P + m/n) is the posterior of eq. 6, with P = exp(v·M/τ)/Z.
 
     Args:
-        v: B×D unit vectors.
-        index: B int64 rows of the positives.
+        embeddings: B×D unit vectors.
+        indices: B int64 rows of the positives.
         negatives: B×m rows, or m shared by the batch.
         bank: N×D unit rows.
         temperature: τ.
@@ -66,18 +84,38 @@ def nce(
     Returns:
         B losses, fp32.
     """
-    return _NCE.apply(v, index, negatives, bank, temperature, log_z, exclude_positive)
+    losses: Tensor = _NCE.apply(
+        embeddings, indices, negatives, as_bank(bank), temperature, log_z, exclude_positive
+    )
+    return losses
 
 
 @torch.no_grad()
-def estimate_log_z(v: Tensor, negatives: Tensor, bank: Rows, temperature: float) -> Tensor:
-    """Monte Carlo estimate of log Z: log of (n/m) Σ_j exp(v·M_j/τ), averaged over the whole batch (paper, eq. 8)."""
-    found = blocks(v.to(bank.dtype), negatives, bank)
-    parts = [(products.float() / temperature).flatten().logsumexp(0) for _, products, _, _ in found]
-    mine, communicator = torch.stack(parts).logsumexp(0), communicator_of(bank)
-    peak = communicator.all_reduce_max(mine)
-    every = peak + communicator.all_reduce_sum(torch.exp(mine - peak)).log()
-    return every + math.log(len(bank) / negatives.shape[-1] / len(v) / communicator.size)
+def estimate_log_z(
+    embeddings: Tensor, negatives: Tensor, bank: MemoryBank | Tensor, temperature: float
+) -> Tensor:
+    """Estimate log Z by Monte Carlo (paper, eq. 8).
+
+    Args:
+        embeddings: B×D unit vectors.
+        negatives: B×m rows, or m shared by the batch.
+        bank: N×D unit rows.
+        temperature: τ.
+
+    Returns:
+        The log of (n/m) Σ_j exp(v·M_j/τ), averaged over the batch of all processes; a scalar.
+    """
+    bank = as_bank(bank)
+    communicator = bank.communicator
+    parts = []
+    for negative_scores in iter_negative_scores(embeddings.to(bank.dtype), negatives, bank):
+        scores = negative_scores.scores.float() / temperature
+        parts.append(scores.flatten().logsumexp(0))
+    local = torch.stack(parts).logsumexp(0)
+    peak = communicator.all_reduce_max(local)
+    log_sum = peak + communicator.all_reduce_sum(torch.exp(local - peak)).log()
+    num_scores = negatives.shape[-1] * len(embeddings) * communicator.size
+    return log_sum + math.log(bank.num_rows / num_scores)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +165,7 @@ class NCE(Loss[NCEConfig]):
         self._seen: int | None = None
 
     @torch.no_grad()
-    def _follow_z(self, embeddings: Tensor, negatives: Tensor, bank: Rows) -> None:
+    def _follow_z(self, embeddings: Tensor, negatives: Tensor, bank: MemoryBank) -> None:
         config = self.config
         if self._seen is None:
             self._seen = int(self.seen)
@@ -146,11 +184,16 @@ class NCE(Loss[NCEConfig]):
         self._seen = seen + 1
 
     def forward(
-        self, embeddings: Tensor, indices: Tensor, bank: Rows, generator: Generator
+        self,
+        embeddings: Tensor,
+        indices: Tensor,
+        bank: MemoryBank | Tensor,
+        generator: Generator,
     ) -> Tensor:
         """Return B losses; see :meth:`Loss.forward`. Z follows the batch first."""
         config = self.config
-        negatives = draw(indices, self.num_rows, config, generator, communicator_of(bank))
+        bank = as_bank(bank)
+        negatives = draw_negatives(indices, self.num_rows, config, generator, bank.communicator)
         self._follow_z(embeddings, negatives, bank)
         return nce(
             embeddings,
@@ -161,3 +204,14 @@ class NCE(Loss[NCEConfig]):
             self.log_z,
             exclude_positive=config.exclude_positive,
         )
+
+    @classmethod
+    def cost(cls, config: NCEConfig, workload: Workload) -> LossCost:
+        """Count what a step takes once Z is held; see :meth:`Loss.cost`."""
+        if config.z != "ema":
+            return sampled_cost(config, workload)
+        cost = sampled_cost(config, workload, num_passes=2)  # a Z that moves takes another
+        if workload.num_devices == 1:
+            return cost
+        largest_and_sum = Message("Z", ALL_REDUCE, 8)
+        return replace(cost, messages=[*cost.messages, largest_and_sum])

@@ -1,122 +1,154 @@
-"""The memory bank: one unit vector per image."""
+"""The memory bank of one process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pretrain.memory_bank.bank import MemoryBank, copy_state, last_of_each
 from zoo import SettingsError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
-_DRAWN = 1 << 16  # rows drawn at once; each process of a run draws all of them and keeps its own
-_INT8 = 127.0  # entries of unit vectors lie in [-1, 1]; each row is scaled to use all 8 bits
+STORAGE_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+_ROWS_DRAWN = 1 << 16  # at once; each process of a run draws all rows and keeps its own
+_ROWS_WRITTEN = 1 << 16
+_INT8_MAX = 127.0  # entries of unit vectors lie in [-1, 1]; each row is scaled to use all 8 bits
 
 
-class MemoryBank:
-    """N×D unit rows, kept in fp32, bf16 or int8 with one scale per row.
+class LocalBank(MemoryBank):
+    """A bank whose rows are all here, in fp32, bf16 or int8 with one scale per row.
 
-    It reads like a tensor where the objectives need one: ``len``, ``shape``, ``dtype`` (of the rows it hands out),
-    ``bank[index]`` and ``split``.
+    Attributes:
+        storage: how the rows are kept: ``float32``, ``bfloat16`` or ``int8``.
+        rows: N×D, as they are kept.
+        scale: N, of an int8 bank; empty otherwise.
     """
 
-    def __init__(self, rows: Tensor, kind: str = "float32") -> None:
+    def __init__(self, rows: Tensor, storage: str = "float32") -> None:
         """
         Args:
             rows: N×D; normalised here.
-            kind: how they are kept: ``float32``, ``bfloat16`` or ``int8``.
+            storage: how they are kept.
+
+        Raises:
+            SettingsError: for an unknown ``storage``.
         """
-        if kind not in DTYPES:
-            raise SettingsError(f"unknown bank type {kind!r}; there are: {', '.join(DTYPES)}")
-        self.kind, self.shape = kind, rows.shape
-        self.dtype = torch.float32 if kind == "float32" else torch.bfloat16
-        self.rows = torch.empty(rows.shape, dtype=DTYPES[kind], device=rows.device)
-        self.scale = torch.ones(len(rows) if kind == "int8" else 0, device=rows.device)
-        for start in range(0, len(rows), 1 << 16):
-            at = torch.arange(start, min(start + (1 << 16), len(rows)), device=rows.device)
-            self._write(at, F.normalize(rows[at].float(), dim=1))
+        if storage not in STORAGE_DTYPES:
+            known = ", ".join(STORAGE_DTYPES)
+            raise SettingsError(f"unknown bank type {storage!r}; there are: {known}")
+        self.storage = storage
+        self.num_rows, self.embed_dim = rows.shape
+        self.dtype = row_dtype(storage)
+        self.rows = torch.empty(rows.shape, dtype=STORAGE_DTYPES[storage], device=rows.device)
+        num_scales = self.num_rows if storage == "int8" else 0
+        self.scale = torch.ones(num_scales, device=rows.device)
+        for start in range(0, self.num_rows, _ROWS_WRITTEN):
+            end = min(start + _ROWS_WRITTEN, self.num_rows)
+            indices = torch.arange(start, end, device=rows.device)
+            self._write(indices, F.normalize(rows[indices].float(), dim=1))
 
     @classmethod
     def random(
         cls,
-        size: int,
-        dim: int,
+        num_rows: int,
+        embed_dim: int,
         *,
         seed: int,
-        kind: str = "float32",
+        storage: str = "float32",
         device: str = "cpu",
-        span: tuple[int, int] | None = None,
-    ) -> "MemoryBank":
-        """Rows drawn evenly from the sphere; the same for a seed on every device.
+        local_range: tuple[int, int] | None = None,
+    ) -> "LocalBank":
+        """Draw rows evenly from the sphere; the same for a seed on every device.
 
         Args:
-            span: keep only these of the ``size`` rows: the first, and the one after the last.
+            num_rows: N.
+            embed_dim: D.
+            seed: of the drawing.
+            storage: how the rows are kept.
+            device: where.
+            local_range: keep only these of the N rows: the first, and the one after the last.
         """
-        first, end = span or (0, size)
-        rows = torch.empty(end - first, dim)
+        first, end = local_range or (0, num_rows)
+        rows = torch.empty(end - first, embed_dim)
         generator = torch.Generator().manual_seed(seed)
-        for start in range(0, size, _DRAWN):
-            drawn = torch.randn(min(_DRAWN, size - start), dim, generator=generator)
-            at, to = max(first, start), min(end, start + len(drawn))
-            if at < to:
-                rows[at - first : to - first] = drawn[at - start : to - start]
-        return cls(rows.to(device), kind)
+        for start in range(0, num_rows, _ROWS_DRAWN):
+            drawn = torch.randn(min(_ROWS_DRAWN, num_rows - start), embed_dim, generator=generator)
+            kept_first = max(first, start)
+            kept_end = min(end, start + len(drawn))
+            if kept_first < kept_end:
+                kept = drawn[kept_first - start : kept_end - start]
+                rows[kept_first - first : kept_end - first] = kept
+        return cls(rows.to(device), storage)
 
-    def __len__(self) -> int:
-        return self.shape[0]
+    @property
+    def local_range(self) -> tuple[int, int]:
+        """The whole bank."""
+        return 0, self.num_rows
 
-    def __getitem__(self, index: Tensor) -> Tensor:
-        """Rows of the given images (any shape of indices, plus D), in ``dtype``."""
-        rows = self.rows.index_select(0, index.reshape(-1)).view(
-            *index.shape, -1
-        )  # much faster than rows[index]
-        return rows if self.kind != "int8" else (rows * self.scale[index][..., None]).to(self.dtype)
+    def lookup(self, indices: Tensor) -> Tensor:
+        """Fetch the rows of some images; see :meth:`MemoryBank.lookup`."""
+        # Much faster than self.rows[indices].
+        rows = self.rows.index_select(0, indices.reshape(-1)).view(*indices.shape, -1)
+        if self.storage != "int8":
+            return rows
+        return (rows * self.scale[indices][..., None]).to(self.dtype)
 
-    def split(self, chunk: int) -> Iterator[Tensor]:
-        """All rows, ``chunk`` at a time, in ``dtype``."""
-        for start in range(0, len(self), chunk):
-            rows = self.rows[start : start + chunk]
-            yield (
-                rows
-                if self.kind != "int8"
-                else (rows * self.scale[start : start + chunk, None]).to(self.dtype)
-            )
-
-    def read(self, index: Tensor) -> Tensor:
-        """B×D fp32 rows of the given images."""
-        return self[index].float()
+    def iter_chunks(self, rows: int) -> Iterator[Tensor]:
+        """Visit all rows; see :meth:`MemoryBank.iter_chunks`."""
+        for start in range(0, self.num_rows, rows):
+            chunk = self.rows[start : start + rows]
+            if self.storage == "int8":
+                chunk = (chunk * self.scale[start : start + rows, None]).to(self.dtype)
+            yield chunk
 
     @torch.no_grad()
-    def update(self, index: Tensor, v: Tensor, momentum: float) -> None:
-        """Move rows towards new embeddings: row ← normalise(momentum·row + (1 − momentum)·v).
+    def update(self, indices: Tensor, embeddings: Tensor, momentum: float) -> None:
+        """Move rows towards new embeddings; see :meth:`MemoryBank.update`."""
+        embeddings = last_of_each(indices, embeddings).float()
+        moved = torch.lerp(embeddings, self.lookup(indices).float(), momentum)
+        self._write(indices, F.normalize(moved, dim=1))
 
-        Args:
-            index: B int64. An index that occurs twice gets the last of its embeddings.
-            v: B×D unit vectors.
-            momentum: share of the old row that stays, in [0, 1].
-        """
-        # each takes the last embedding of its index: no order of writing matters, and a GPU is not waited for
-        known, order = index.sort(stable=True)
-        v = v[order[torch.searchsorted(known, index, right=True) - 1]]
-        self._write(index, F.normalize(torch.lerp(v.float(), self.read(index), momentum), dim=1))
-
-    def _write(self, index: Tensor, rows: Tensor) -> None:
-        if self.kind == "int8":
-            scale = rows.abs().amax(1).clamp_(min=1e-12) / _INT8
-            self.scale[index] = scale
+    def _write(self, indices: Tensor, rows: Tensor) -> None:
+        if self.storage == "int8":
+            scale = rows.abs().amax(1).clamp_(min=1e-12) / _INT8_MAX
+            self.scale[indices] = scale
             rows = torch.round(rows / scale[:, None])
-        self.rows[index] = rows.to(self.rows.dtype)
+        self.rows[indices] = rows.to(self.rows.dtype)
 
-    def state(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
-        return {"rows": self.rows, **({"scale": self.scale} if self.kind == "int8" else {})}
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the rows, and an int8 bank's scales; see :meth:`MemoryBank.state_dict`."""
+        if self.storage == "int8":
+            return {"rows": self.rows, "scale": self.scale}
+        return {"rows": self.rows}
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Take over a checkpoint's rows, which must have this bank's size and type."""
-        for name, mine in self.state().items():
-            if state[name].shape != mine.shape or state[name].dtype != mine.dtype:
-                raise SettingsError(
-                    f"bank.{name} is {tuple(state[name].shape)} {state[name].dtype}, "
-                    f"expected {tuple(mine.shape)} {mine.dtype}"
-                )
-            mine.copy_(state[name])
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over rows; see :meth:`MemoryBank.load_state_dict`."""
+        copy_state(self.state_dict(), state)
+
+    def as_tensor(self) -> Tensor | None:
+        """Return all rows, uncopied; None of an int8 bank."""
+        return None if self.storage == "int8" else self.rows
+
+
+def row_dtype(storage: str) -> torch.dtype:
+    """Return the type in which a bank hands out rows that it keeps in ``storage``."""
+    return torch.float32 if storage == "float32" else torch.bfloat16
+
+
+def storage_bytes(num_rows: int, embed_dim: int, storage: str) -> int:
+    """Count the bytes that a bank allocates for its rows."""
+    scale_bytes = 4 if storage == "int8" else 0
+    return num_rows * (embed_dim * STORAGE_DTYPES[storage].itemsize + scale_bytes)
+
+
+def chunk_bytes(num_rows: int, embed_dim: int, storage: str) -> int:
+    """Count the bytes that ``iter_chunks`` allocates to hand out so many rows at a time."""
+    if storage != "int8":
+        return 0
+    return num_rows * embed_dim * (4 + row_dtype(storage).itemsize)  # by way of fp32
+
+
+def lookup_bytes(num_rows: int, embed_dim: int, storage: str) -> int:
+    """Count the bytes that ``lookup`` allocates for so many rows."""
+    by_way_of_fp32 = 4 if storage == "int8" else 0
+    return num_rows * embed_dim * (row_dtype(storage).itemsize + by_way_of_fp32)
