@@ -32,7 +32,7 @@ from pretrain import attention
 from pretrain.attention import exact
 from pretrain.losses.infonce import infonce
 from pretrain.losses.nce import nce
-from pretrain.memory_bank.local import MemoryBank
+from pretrain.memory_bank import LocalBank
 from zoo.data.augment import Augmentation, Augmenter
 from zoo.data.sources import ArraySource
 
@@ -92,8 +92,8 @@ def check_objectives(device: torch.device, size: int, verdict: Verdicts) -> None
         "shared": torch.randint(size, (500,)),
     }
     for kind, bound in (("float32", 1e-5), ("bfloat16", 1e-2), ("int8", 1e-2)):
-        bank = MemoryBank(start.to(device), kind)
-        rows = bank.read(torch.arange(size, device=device)).cpu().double()
+        bank = LocalBank(start.to(device), kind)
+        rows = bank.lookup(torch.arange(size, device=device)).float().cpu().double()
         log_z = torch.tensor(8.0, device=device)
         losses = {("exact", "all"): lambda v, i, _, bank=bank: exact(v, i, bank, TAU)}
         for how in drawn:
@@ -118,7 +118,7 @@ def check_objectives(device: torch.device, size: int, verdict: Verdicts) -> None
         changed = rows.clone()
         for i, v in zip(index.tolist(), vectors.double(), strict=True):
             changed[i] = F.normalize(0.5 * rows[i] + 0.5 * v, dim=0)
-        error = relative(bank.read(torch.arange(size, device=device)), changed)
+        error = relative(bank.lookup(torch.arange(size, device=device)).float(), changed)
         verdict.at_most(f"bank, {kind}: an update off by", error, bound, always=True)
 
 
@@ -149,7 +149,7 @@ def time_exact(
     device: torch.device, size: int, batch: int, rounds: int, network: str, side: int, verdict
 ) -> None:
     torch.manual_seed(2)
-    bank = MemoryBank.random(size, D, seed=0, kind="bfloat16", device=str(device))
+    bank = LocalBank.random(size, D, seed=0, storage="bfloat16", device=str(device))
     v, index = unit(batch, D).to(device), torch.randperm(size)[:batch].to(device)
     query = v.bfloat16()
     model = zoo.create(network, embed_dim=D).to(device, memory_format=torch.channels_last).train()
@@ -164,7 +164,7 @@ def time_exact(
         bank.update(index, u.detach(), 0.5)
 
     def floor(tile: int) -> None:
-        for rows in bank.split(tile):
+        for rows in bank.iter_chunks(tile):
             (query @ rows.T) @ rows
 
     def backbone() -> None:

@@ -19,7 +19,7 @@ from timing import Cases, interleaved, machine, memory, report
 
 from pretrain.attention import exact, product
 from pretrain.losses.nce import nce
-from pretrain.memory_bank.local import MemoryBank
+from pretrain.memory_bank import LocalBank
 
 B, D, M, TAU = 256, 128, 4096, 0.07
 
@@ -28,7 +28,7 @@ def unit(*shape: int) -> torch.Tensor:
     return F.normalize(torch.randn(shape), dim=-1)
 
 
-def ours(loss, v: torch.Tensor, index: torch.Tensor, bank: MemoryBank):
+def ours(loss, v: torch.Tensor, index: torch.Tensor, bank: LocalBank):
     def work() -> None:
         u = v.clone().requires_grad_()
         loss(u, index, bank).mean().backward()
@@ -82,7 +82,7 @@ def with_softmax(u, index, bank):
 def at_size(size: int, rounds: int) -> None:
     torch.manual_seed(0)
     rows, v, index = unit(size, D), unit(B, D), torch.randperm(size)[:B]
-    banks = {kind: MemoryBank(rows, kind) for kind in ("float32", "bfloat16", "int8")}
+    banks = {kind: LocalBank(rows, kind) for kind in ("float32", "bfloat16", "int8")}
     cases: Cases = {"plain": plain(v, index, rows)}
     cases |= {f"exact, {kind}": ours(with_softmax, v, index, bank) for kind, bank in banks.items()}
     report(f"N = {size:,}", interleaved(cases, rounds), "plain")
@@ -123,7 +123,7 @@ def against_lightly(rounds: int) -> None:
 
     cases: Cases = {"lightly": theirs}
     for kind in ("float32", "bfloat16"):
-        cases[f"exact, {kind}"] = ours(with_softmax, v, index, MemoryBank(rows, kind))
+        cases[f"exact, {kind}"] = ours(with_softmax, v, index, LocalBank(rows, kind))
     report(
         f"lightly's memory bank and NTXentLoss, {size:,} rows",
         interleaved(cases, rounds),
@@ -137,9 +137,9 @@ def peak(kind: str, size: int) -> None:
     rows = torch.empty(size, D)
     for some in rows.split(10_000):
         some.copy_(unit(len(some), D))
-    bank, v, index = MemoryBank(rows, kind), unit(B, D), torch.arange(B)
+    bank, v, index = LocalBank(rows, kind), unit(B, D), torch.arange(B)
     ours(
-        with_softmax, v, index, MemoryBank(rows[:B].clone(), kind)
+        with_softmax, v, index, LocalBank(rows[:B].clone(), kind)
     )()  # what torch itself needs once
     del rows
     before, _ = memory()

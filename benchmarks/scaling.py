@@ -1,4 +1,4 @@
-"""The table of docs/scaling.md: what pretrain/plan.py says for a million to a billion images.
+"""The table of docs/scaling.md: what pretrain/cost.py says for a million to a billion images.
 
     python benchmarks/scaling.py
 
@@ -7,46 +7,46 @@ ResNet-50 at 224 pixels, D = 128, a bf16 bank, 32 images of a step on each devic
 
 from dataclasses import replace
 
-from npid.planning import size
+from npid.planning import format_amount as size
 from pretrain import PRESETS
-from pretrain import cost as plan
+from pretrain.cost import BackboneCost, Plan, make_plan, measure_backbone
 from pretrain.losses import LossConfig
 from pretrain.losses.infonce import InfoNCEConfig
 
 IMAGES = [10**6, 10**7, 10**8, 10**9]
 DEVICES = [1, 8, 64, 1024]
 HEAD = """\
-| images | devices | batch | bank per device | objective: room | FLOP per device: backbone | exact | by the \
+| images | devices | batch | bank per device | loss: room | FLOP per device: backbone | exact | by the \
 backbone's | sent per device: gradients | exact | 4096 shared negatives | 4096 per image |
 |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"""
 
 
-def row(images: int, devices: int, backbone: plan.Backbone) -> str:
+def row(images: int, devices: int, backbone: BackboneCost) -> str:
     """One line of the table, as Markdown."""
     how = replace(
         PRESETS["paper-imagenet"], bank_dtype="bfloat16", batch_size=max(256, 32 * devices)
     )
 
-    def of(loss: LossConfig) -> plan.Case:
+    def of(loss: LossConfig) -> Plan:
         settings = replace(how, loss=loss)
-        return plan.case(settings, images, devices, device="cuda", backbone=backbone)
+        return make_plan(settings, images, devices, device="cuda", backbone=backbone)
 
-    def sent(it: plan.Case) -> int:
-        return sum(m.sent(devices) for m in plan.messages(it) if m.what != "gradients")
+    def sent(it: Plan) -> int:
+        return sum(m.sent(devices) for m in it.messages() if m.what != "gradients")
 
     exact, shared, own = of(how.loss), of(InfoNCEConfig(shared=True)), of(InfoNCEConfig())
-    held, work = plan.memory(exact), plan.flops(exact)
-    gradients = sum(m.sent(devices) for m in plan.messages(exact) if m.what == "gradients")
+    held, work = exact.memory(), exact.flops()
+    gradients = sum(m.sent(devices) for m in exact.messages() if m.what == "gradients")
     cells = [
         f"{images:,}",
         f"{devices:,}",
-        f"{exact.batch:,}",
+        f"{exact.workload.batch_size:,}",
         size(held["bank"]),
-        size(held["objective"]),
+        size(held["loss"]),
     ]
     cells += [
         size(work["backbone"], ""),
-        size(work["objective"], ""),
+        size(work["loss"], ""),
         f"{work['objective'] / work['backbone']:.2f}",
     ]
     cells += [size(amount) for amount in (gradients, sent(exact), sent(shared), sent(own))]
@@ -55,7 +55,7 @@ def row(images: int, devices: int, backbone: plan.Backbone) -> str:
 
 def table() -> str:
     """The whole table."""
-    backbone = plan.measure(PRESETS["paper-imagenet"])
+    backbone = measure_backbone(PRESETS["paper-imagenet"])
     return "\n".join(
         [HEAD, *(row(images, devices, backbone) for images in IMAGES for devices in DEVICES)]
     )

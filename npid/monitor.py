@@ -11,8 +11,8 @@ from torch import Tensor
 from downstream.features.extract import embeddings
 from downstream.nearest import nearest
 from downstream.voting import class_votes
-from pretrain.communicator import Communicator, communicator_of
-from pretrain.memory_bank.sharded import bounds
+from pretrain.communicator import Communicator
+from pretrain.memory_bank import shard_bounds
 from zoo import DataError
 from zoo.data.sources import Source, Subset, open_source
 
@@ -38,18 +38,18 @@ def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[flo
 
     def monitor(model: Any, bank: Any) -> dict[str, float]:
         """Each process embeds a share of the test images and searches its share of the rows for all of them."""
-        communicator, k = communicator_of(bank), min(_K, len(bank))
-        cuts = bounds(len(test), communicator.size)
+        communicator, k = bank.communicator, min(_K, len(bank))
+        cuts = shard_bounds(len(test), communicator.size)
         share = (
             Subset(test, np.arange(*cuts[communicator.rank : communicator.rank + 2]))
             if communicator.size > 1
             else test
         )
         mine, good = embeddings(model, share, device=device, workers=workers)
-        rows = torch.cat([some.float() for some in bank.split(1 << 16)])
+        rows = torch.cat([some.float() for some in bank.iter_chunks(1 << 16)])
         queries = torch.cat(communicator.all_gather_object(mine)).to(rows.device)
         cosines, at = nearest(rows, queries, min(k, len(rows)))
-        near = labels[at.cpu() + getattr(bank, "start", 0)]
+        near = labels[at.cpu() + bank.local_range[0]]
         found = class_votes(
             *best(communicator, cosines.cpu(), near, k, cuts), _TEMPERATURE, int(labels.max()) + 1
         ).argmax(1)

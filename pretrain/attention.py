@@ -225,7 +225,7 @@ def fused(
 
 
 def _flash(query: Tensor, keys: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """torch's kernels behind ``scaled_dot_product_attention``; only they give the logsumexp."""
+    """Torch's kernels behind ``scaled_dot_product_attention``; only they give the logsumexp."""
     if query.device.type == "cpu":
         kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
         mean, lse = kernel(query, keys, keys, scale=scale)
@@ -250,7 +250,7 @@ class SavedGradFunction(torch.autograd.Function):
     """
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Scale the saved gradients by those of the B losses."""
         (saved_grad,) = ctx.saved_tensors
         return saved_grad * grad[:, None], *[None] * (len(ctx.needs_input_grad) - 1)
@@ -258,7 +258,7 @@ class SavedGradFunction(torch.autograd.Function):
 
 class _Exact(SavedGradFunction):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, embeddings: Tensor, indices: Tensor, bank: MemoryBank, temperature: float
     ) -> Tensor:
         if bank.communicator.size > 1:

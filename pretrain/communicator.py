@@ -196,12 +196,6 @@ class SingleProcess(Communicator):
 SINGLE_PROCESS = SingleProcess()
 
 
-def communicator_of(rows: Any) -> Communicator:
-    """Return the processes among which the rows of a bank are dealt out; a tensor's are all here."""
-    communicator: Communicator = getattr(rows, "communicator", SINGLE_PROCESS)
-    return communicator
-
-
 class ProcessGroup(Communicator):
     """One of several processes, after ``torch.distributed.init_process_group``.
 

@@ -16,7 +16,7 @@ from pretrain.losses import (
     loss_config_from_dict,
     loss_config_to_dict,
 )
-from pretrain.memory_bank.local import DTYPES
+from pretrain.memory_bank import STORAGE_DTYPES
 from zoo import SettingsError
 from zoo.data.augment import Augmentation
 from zoo.models import IMAGENET_MEAN, IMAGENET_STD
@@ -119,8 +119,8 @@ class PretrainConfig:
             f"bank_momentum must lie in [0, 1), got {self.bank_momentum}",
         )
         require(
-            self.bank_dtype in DTYPES,
-            f"bank_dtype must be one of {', '.join(DTYPES)}, got {self.bank_dtype!r}",
+            self.bank_dtype in STORAGE_DTYPES,
+            f"bank_dtype must be one of {', '.join(STORAGE_DTYPES)}, got {self.bank_dtype!r}",
         )
         require(
             self.bank_init in ("features", "random"),

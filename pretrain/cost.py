@@ -1,10 +1,10 @@
-"""What a run will take, before it begins: memory, arithmetic and bytes on the wire, for any number of devices.
+"""What a run will take, before it begins: memory, arithmetic and bytes sent, on any number of devices.
 
-Everything is counted from the shapes of what the code does, and checked in the tests against what it really allocates,
-multiplies and sends. Times are not predicted: they depend on the machine; ``benchmarks/`` measures them.
+Everything is counted from the shapes of what the code does, beside the code that does it: each loss
+counts its own. The tests check the counts against what is really allocated, multiplied and sent.
+Times are not predicted: they depend on the machine; ``benchmarks/`` measures them.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,268 +12,162 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from pretrain.attention import CHUNK, PIECE, bounded, fuses, heads_for
 from pretrain.config import PretrainConfig
-from pretrain.losses import LossConfig
-from pretrain.losses.nce import NCEConfig
-from pretrain.losses.sampling import CHUNK as CHUNK_ROWS
-from pretrain.losses.sampling import CHUNK_ELSEWHERE, SampledConfig
-from pretrain.memory_bank.local import DTYPES
-from pretrain.memory_bank.sharded import ShardedBank
+from pretrain.losses import LossCost, loss_cost
+from pretrain.memory_bank.local import storage_bytes
+from pretrain.memory_bank.sharded import update_messages
 from pretrain.train_state import new_model
+from pretrain.workload import ALL_REDUCE, Message, Workload
 from zoo import SettingsError
 
-_REDUCED, _GATHERED, _EXCHANGED = "all-reduce", "all-gather", "all-to-all"
+_MEASURED_BATCH = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Backbone:
+class BackboneCost:
     """What one image costs in the backbone.
 
     Attributes:
-        parameters: in all.
+        num_parameters: in all.
         flops: of a forward pass; a training step takes three times as many.
-        activations: bytes kept for the backward pass, in fp32; about half with bf16.
+        activation_bytes: kept for the backward pass, in fp32; about half with bf16.
     """
 
-    parameters: int
+    num_parameters: int
     flops: int
-    activations: int
+    activation_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """
+class Plan:
+    """What a run takes.
+
     Attributes:
-        images: N, rows of the bank.
-        devices: W, over which the bank and each batch are dealt out.
-        batch: B, of all devices together.
-        dim: D.
-        bank_dtype, loss: as in the settings.
-        backbone: its cost.
-        device: ``cpu`` or ``cuda``, whose kernels need room of their own.
+        workload: the sizes of a step.
+        backbone: what an image costs in the backbone.
+        loss: what a step costs in the loss.
     """
 
-    images: int
-    devices: int
-    batch: int
-    dim: int
-    bank_dtype: str
-    loss: LossConfig
-    backbone: Backbone
-    device: str = "cpu"
+    workload: Workload
+    backbone: BackboneCost
+    loss: LossCost
 
-    @property
-    def local(self) -> int:
-        """Images of a step on one device."""
-        return self.batch // self.devices
+    def memory(self) -> dict[str, int]:
+        """Count the bytes on the fullest device, by use.
 
-    @property
-    def handed(self) -> int:
-        """Bytes of one number of a row as the bank hands it out."""
-        return 4 if self.bank_dtype == "float32" else 2
+        The last are those on the machine of rank 0 while it saves.
+        """
+        workload = self.workload
+        size = (workload.embed_dim, workload.bank_dtype)
+        num_parameters = self.backbone.num_parameters + self.loss.num_parameters
+        whole_bank = storage_bytes(workload.num_rows, *size)
+        return {
+            "bank": storage_bytes(workload.local_num_rows, *size),
+            "weights, gradients, momentum": 3 * 4 * num_parameters,
+            "activations (fp32)": workload.local_batch_size * self.backbone.activation_bytes,
+            "loss": self.loss.peak_bytes,
+            "host of rank 0, saving": whole_bank if workload.num_devices > 1 else 0,
+        }
+
+    def flops(self) -> dict[str, int]:
+        """Count the arithmetic of one step on one device: the backbone's and the loss's."""
+        backbone = 3 * self.workload.local_batch_size * self.backbone.flops
+        return {"backbone": backbone, "loss": self.loss.flops}
+
+    def messages(self) -> list[Message]:
+        """List the collectives of one step; there are none with a single device."""
+        if self.workload.num_devices == 1:
+            return []
+        gradient_bytes = 4 * (self.backbone.num_parameters + self.loss.num_parameters)
+        return [
+            Message("gradients", ALL_REDUCE, gradient_bytes),
+            *self.loss.messages,
+            *update_messages(self.workload),
+            Message("loss, finite or not, signals", ALL_REDUCE, 8 + 16),
+        ]
+
+    def num_images_at_share(self, share: float) -> int:
+        """Find where the exact softmax takes this share of the backbone's arithmetic.
+
+        Returns:
+            N, whatever the batch and the devices.
+        """
+        return int(share * 3 * self.backbone.flops / (4 * self.workload.embed_dim))
+
+    def num_images_of_equal_reads(self, num_negatives: int) -> int:
+        """Find where the exact softmax reads as many rows as negatives drawn per image do.
+
+        Args:
+            num_negatives: m, for each image.
+
+        Returns:
+            N = B·m: a step of the exact softmax reads N rows of the bank.
+        """
+        return self.workload.batch_size * num_negatives
 
 
-@dataclass(frozen=True)
-class Message:
-    """A collective of every step: ``size`` is the number of bytes that each device puts into it."""
-
-    what: str
-    how: str
-    size: int
-
-    def sent(self, devices: int) -> int:
-        """Bytes that leave a device, by the ring algorithms; what is for itself stays."""
-        others = devices - 1
-        if self.how == _GATHERED:
-            return self.size * others
-        return self.size * others * (2 if self.how == _REDUCED else 1) // devices
-
-
-def measure(how: PretrainConfig) -> Backbone:
-    """The cost of the settings' backbone, by a forward pass on torch's meta device: nothing is computed."""
-    kept: dict[int, int] = {}
+def measure_backbone(config: PretrainConfig) -> BackboneCost:
+    """Count what the backbone costs by a pass on torch's meta device: nothing is computed."""
+    saved_bytes: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage.nbytes()
+        saved_bytes[storage._cdata] = storage.nbytes()
         return tensor
 
+    def keep(tensor: Tensor) -> Tensor:
+        return tensor
+
+    size = config.augment.size
     with torch.device("meta"):
-        model = new_model(how).train()
-        images = torch.empty(2, 3, how.augment.size, how.augment.size)
-        with (
-            FlopCounterMode(display=False) as counter,
-            saved_tensors_hooks(note, lambda tensor: tensor),
-        ):
-            out = model.embed(images)
-        own = {p.untyped_storage()._cdata for p in [*model.parameters(), *model.buffers()]}
-        activations = sum(size for key, size in kept.items() if key not in own)
-        del out
-    parameters = sum(p.numel() for p in model.parameters())
-    return Backbone(
-        parameters=parameters, flops=counter.get_total_flops() // 2, activations=activations // 2
+        model = new_model(config).train()
+        images = torch.empty(_MEASURED_BATCH, 3, size, size)
+        with FlopCounterMode(display=False) as counter, saved_tensors_hooks(note, keep):
+            embeddings = model.embed(images)
+    for tensor in [*model.parameters(), *model.buffers()]:
+        saved_bytes.pop(tensor.untyped_storage()._cdata, None)
+    del embeddings
+    return BackboneCost(
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        flops=counter.get_total_flops() // _MEASURED_BATCH,
+        activation_bytes=sum(saved_bytes.values()) // _MEASURED_BATCH,
     )
 
 
-def case(
-    how: PretrainConfig,
-    images: int,
-    devices: int,
+def make_plan(
+    config: PretrainConfig,
+    num_images: int,
+    num_devices: int,
     *,
     device: str = "cpu",
-    backbone: Backbone | None = None,
-) -> Case:
-    """The settings at a size.
+    backbone: BackboneCost | None = None,
+) -> Plan:
+    """Count what a run takes.
 
     Args:
+        config: the settings of the run.
+        num_images: N.
+        num_devices: how many train together.
         device: where it will run, without a number.
-        backbone: its cost, where it is known already.
+        backbone: its cost, where it has been measured already.
 
     Raises:
-        SettingsError: if the batch cannot be dealt out to so many devices.
+        SettingsError: if the batch or the loss cannot be divided over so many devices.
     """
-    batch = min(how.batch_size, images)
-    if batch % devices or batch < 2 * devices and devices > 1:
+    batch_size = min(config.batch_size, num_images)
+    too_few_each = num_devices > 1 and batch_size < 2 * num_devices
+    if batch_size % num_devices or too_few_each:
         raise SettingsError(
-            f"--devices {devices}: {batch} images of a step are not dealt out evenly, at least 2 to each; "
-            f"--set batch_size=… to a multiple of {devices}"
+            f"--devices {num_devices}: {batch_size} images of a step are not dealt out evenly, at "
+            f"least 2 to each; --set batch_size=… to a multiple of {num_devices}"
         )
-    if how.loss.name == "parametric":
-        raise SettingsError(
-            "--plan: the objective parametric has no bank to plan for; choose exact, nce or infonce"
-        )
-    return Case(
-        images=images,
-        devices=devices,
-        batch=batch,
-        dim=how.embed_dim,
-        bank_dtype=how.bank_dtype,
-        loss=how.loss,
-        backbone=backbone or measure(how),
+    workload = Workload(
+        num_rows=num_images,
+        num_devices=num_devices,
+        batch_size=batch_size,
+        embed_dim=config.embed_dim,
+        bank_dtype=config.bank_dtype,
         device=device,
     )
-
-
-def bank_bytes(images: int, dim: int, kind: str) -> int:
-    """Of a bank of so many rows: what :class:`pretrain.memory_bank.local.MemoryBank` allocates."""
-    return images * (dim * DTYPES[kind].itemsize + (4 if kind == "int8" else 0))
-
-
-def working_bytes(it: Case) -> int:
-    """The most that the objective allocates beside the bank in a step, about: one block of scores or rows, and the
-    vectors with their sums and gradients.
-    """
-    vectors, how = it.batch * (it.dim + 1) * 4, it.loss
-    spelt_out = (
-        4 if it.bank_dtype == "int8" else 0
-    )  # its rows pass through fp32 on their way to bf16
-    if isinstance(how, SampledConfig):
-        drawn = how.negatives * (
-            2 if how.shared else it.batch + it.local
-        )  # each device draws for all and keeps its own
-        block = CHUNK_ROWS.get(it.device, CHUNK_ELSEWHERE) if it.devices == 1 else ShardedBank.block
-        at_once = (
-            min(block, how.negatives)
-            if how.shared
-            else min(max(1, block // how.negatives), it.local) * how.negatives
-        )
-        scores = 2 * 4 * at_once * (it.local if how.shared else 1)
-        if it.devices == 1 and it.device == "cpu" and it.bank_dtype == "float32" and not how.shared:
-            return (
-                8 * drawn + 3 * 4 * it.local * how.negatives + 4 * vectors
-            )  # its rows are not copied
-        rows = at_once * it.dim * (it.handed * min(it.devices, 2) + spelt_out)
-        return 8 * drawn + rows + scores + 4 * vectors
-    rows = math.ceil(it.images / it.devices)
-    if fuses(
-        it.device,
-        torch.float32 if it.handed == 4 else torch.bfloat16,
-        bounded(how.temperature, rows),
-    ):
-        block, scores = min(PIECE, rows), 3 * (heads_for(it.batch, rows, it.device) + 1) * vectors
-    else:
-        block, scores = min(CHUNK, rows), it.batch * min(CHUNK, rows) * (4 if it.handed == 4 else 6)
-    return scores + block * it.dim * (spelt_out and spelt_out + 2) + 4 * vectors
-
-
-def memory(it: Case) -> dict[str, int]:
-    """Bytes on the fullest device, by use; and on the machine of rank 0 while it saves."""
-    rows = math.ceil(it.images / it.devices)
-    whole = bank_bytes(it.images, it.dim, it.bank_dtype)
-    return {
-        "bank": bank_bytes(rows, it.dim, it.bank_dtype),
-        "weights, gradients, momentum": 3 * 4 * it.backbone.parameters,
-        "activations (fp32)": it.local * it.backbone.activations,
-        "objective": working_bytes(it),
-        "host of rank 0, saving": whole if it.devices > 1 else 0,
-    }
-
-
-def flops(it: Case) -> dict[str, int]:
-    """Of one step on one device: the backbone's and the objective's."""
-    rows = math.ceil(it.images / it.devices) * it.batch
-    if isinstance(it.loss, SampledConfig):
-        rows = it.local * it.loss.negatives * _passes(it.loss)
-    return {"backbone": 3 * it.local * it.backbone.flops, "objective": 4 * it.dim * rows}
-
-
-def _passes(loss: LossConfig) -> int:
-    return 2 if isinstance(loss, NCEConfig) and loss.z == "ema" else 1  # Z takes another
-
-
-def _fetch(it: Case, what: str, rows: int, rounds: int = 1) -> list[Message]:
-    asked = rounds * 8 * it.devices + 8 * rows
-    return [
-        Message(f"{what}: asked for", _EXCHANGED, asked),
-        Message(what, _EXCHANGED, rows * it.dim * it.handed),
-    ]
-
-
-def messages(it: Case) -> list[Message]:
-    """The collectives of one step, in which every device takes part; none with a single device."""
-    if it.devices == 1:
-        return []
-    how = it.loss
-    sent = [Message("gradients", _REDUCED, 4 * it.backbone.parameters)]
-    sent += _fetch(it, "own rows", it.local * (2 if how.proximal else 1), 2 if how.proximal else 1)
-    if not isinstance(how, SampledConfig):
-        sent += [
-            Message("queries", _GATHERED, it.local * it.dim * it.handed),
-            Message("largest scores", _REDUCED, it.batch * 4),
-            Message("sums", _REDUCED, it.batch * (it.dim + 1) * 4),
-        ]
-    else:
-        passes = _passes(how)
-        some = max(1, ShardedBank.block // how.negatives)
-        rounds = math.ceil(how.negatives / ShardedBank.block) * (
-            1 if how.shared else math.ceil(it.local / some)
-        )
-        sent += _fetch(
-            it,
-            "negatives",
-            passes * how.negatives * (1 if how.shared else it.local),
-            passes * rounds,
-        )
-        if passes == 2:
-            sent += [Message("Z", _REDUCED, 8)]
-    return [
-        *sent,
-        Message("vectors for the bank", _GATHERED, it.local * (it.dim * 4 + 8)),
-        Message("loss, finite or not, signals", _REDUCED, 8 + 16),
-    ]
-
-
-def affordable(it: Case, share: float) -> int:
-    """The N at which ``exact`` takes this share of the backbone's arithmetic, whatever the batch and the devices."""
-    return int(share * 3 * it.backbone.flops / (4 * it.dim))
-
-
-def meeting(it: Case) -> int:
-    """The N at which a step of ``exact`` reads as many rows of the bank (N) as negatives drawn per image do (B·m)."""
-    return it.batch * negatives(it.loss)
-
-
-def negatives(loss: LossConfig) -> int:
-    """How many negatives a sampled loss draws; of another loss, how many one would draw by default."""
-    return loss.negatives if isinstance(loss, SampledConfig) else SampledConfig.negatives
+    loss = loss_cost(config.loss, workload)
+    return Plan(workload=workload, backbone=backbone or measure_backbone(config), loss=loss)

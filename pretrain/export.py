@@ -8,7 +8,7 @@ import zoo
 from pretrain import checkpoint
 from pretrain.checkpoint import CHECKPOINT
 from pretrain.config import from_dict
-from pretrain.memory_bank.local import MemoryBank
+from pretrain.memory_bank import LocalBank, MemoryBank
 from pretrain.train_state import new_model
 from zoo import Backbone
 from zoo.models.model_dir import load_strictly
@@ -32,8 +32,8 @@ def load_run(run: str | Path) -> tuple[Backbone, MemoryBank]:
         "settings": at.settings,
         "versions": at.versions,
     }
-    bank = MemoryBank.random(at.data["count"], how.embed_dim, seed=0, kind=how.bank_dtype)
-    bank.load(checkpoint.read_tensors(run, "bank"))
+    bank = LocalBank.random(at.data["count"], how.embed_dim, seed=0, storage=how.bank_dtype)
+    bank.load_state_dict(checkpoint.read_tensors(run, "bank"))
     return model.eval(), bank
 
 
@@ -58,5 +58,5 @@ def export(
     model, bank = load_run(run)
     if license:
         model.meta["license"] = license
-    rows = bank.read(torch.arange(len(bank))) if with_bank else None
+    rows = bank.lookup(torch.arange(len(bank))).float() if with_bank else None
     return zoo.save(model, to, bank=rows, replace=replace_old, half=half)

@@ -17,8 +17,7 @@ from pretrain.checkpoint import CHECKPOINT
 from pretrain.communicator import SINGLE_PROCESS, Communicator
 from pretrain.config import PretrainConfig
 from pretrain.losses import Loss, build
-from pretrain.memory_bank.local import MemoryBank
-from pretrain.memory_bank.sharded import ShardedBank, bounds
+from pretrain.memory_bank import LocalBank, MemoryBank, ShardedBank, shard_bounds
 from zoo import Backbone, InputSpec, SettingsError
 from zoo.data.loader import Batches
 from zoo.models.model_dir import load_strictly
@@ -63,7 +62,7 @@ class State:
     """
 
     model: Backbone
-    bank: MemoryBank | ShardedBank
+    bank: MemoryBank
     objective: Loss
     optimizer: torch.optim.SGD
     embed: Callable[[Tensor], Tensor]
@@ -92,14 +91,16 @@ class State:
             _start_from(model, how.init)
         model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         objective = build(how.loss, size, how.embed_dim).to(device)
-        first, end = bounds(size, communicator.size)[communicator.rank : communicator.rank + 2]
-        own = MemoryBank.random(
+        first, end = shard_bounds(size, communicator.size)[
+            communicator.rank : communicator.rank + 2
+        ]
+        own = LocalBank.random(
             size,
             how.embed_dim,
             seed=how.seed,
-            kind=how.bank_dtype,
+            storage=how.bank_dtype,
             device=str(device),
-            span=(first, end),
+            local_range=(first, end),
         )
         if fresh and how.bank_init == "features":
             _fill(own, model, batches, how.batch_size, autocast, slice(first, end))
@@ -123,7 +124,7 @@ class State:
         }
         parts = {
             "model": self.model.state_dict(),
-            "bank": self.bank.state(),
+            "bank": self.bank.state_dict(),
             "objective": self.objective.state_dict(),
             "optimizer": momenta,
         }
@@ -142,10 +143,8 @@ class State:
             self.objective, checkpoint.read_tensors(run, "objective"), str(run / CHECKPOINT)
         )
         bank = self.bank
-        rows = (
-            slice(bank.start, bank.start + len(bank.own)) if isinstance(bank, ShardedBank) else None
-        )
-        bank.load(checkpoint.read_tensors(run, "bank", device, rows))
+        rows = slice(*bank.local_range)
+        bank.load_state_dict(checkpoint.read_tensors(run, "bank", device, rows))
         momenta = checkpoint.read_tensors(run, "optimizer", device)
         for name, parameter in _parameters(self.model, self.objective):
             if name in momenta:
@@ -179,7 +178,7 @@ def _optimizer(model: Backbone, objective: Loss, how: PretrainConfig) -> torch.o
 
 @torch.no_grad()
 def _fill(
-    bank: MemoryBank, model: Backbone, batches: Batches, batch: int, autocast: Autocast, span: slice
+    bank: LocalBank, model: Backbone, batches: Batches, batch: int, autocast: Autocast, span: slice
 ) -> None:
     """Put the untrained backbone's features in the bank: rows that know about images learn far faster than noise.
 

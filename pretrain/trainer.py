@@ -19,8 +19,7 @@ from pretrain.checkpoint import CHECKPOINT, METRICS, RunProgress
 from pretrain.communicator import SINGLE_PROCESS, Communicator
 from pretrain.config import PretrainConfig, flatten, from_dict, to_dict
 from pretrain.losses import LOSSES
-from pretrain.memory_bank.local import MemoryBank
-from pretrain.memory_bank.sharded import ShardedBank
+from pretrain.memory_bank import MemoryBank
 from pretrain.train_state import Autocast, State, new_model
 from zoo import Backbone, RunError, SettingsError
 from zoo.data.augment import Augmenter
@@ -32,7 +31,7 @@ from zoo.utils.signals import Stop, Stopped
 
 SAVE_EVERY = 120.0  # seconds between checkpoints within an epoch
 
-Monitor = Callable[[Backbone, MemoryBank | ShardedBank], dict[str, float]]
+Monitor = Callable[[Backbone, MemoryBank], dict[str, float]]
 OnStep = Callable[[dict[str, Any]], None]
 
 

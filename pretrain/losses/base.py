@@ -147,7 +147,8 @@ def _add_proximal(loss: Loss[Any], inputs: tuple[Any, ...], losses: Tensor) -> T
     """Add λ times the proximal term to what ``forward`` returned."""
     embeddings, indices, bank, _ = inputs
     own_rows = as_bank(bank).lookup(indices)
-    return losses + loss.config.proximal * proximal(embeddings, own_rows)
+    weight: float = loss.config.proximal
+    return losses + weight * proximal(embeddings, own_rows)
 
 
 class LossRegistry(Registry[type[Loss[Any]]]):
@@ -207,8 +208,8 @@ _OLD_NAMES = {"corrected": "rescale_negatives"}
 def setting_names(config: LossConfig) -> list[str]:
     """List the settings of a loss, its name first."""
     names = ["name"]
-    for field in dataclasses.fields(config):
-        names.append(field.name)
+    for setting in dataclasses.fields(config):
+        names.append(setting.name)
     return names
 
 
@@ -246,7 +247,7 @@ def loss_config_from_dict(values: Mapping[str, Any]) -> LossConfig:
     Raises:
         SettingsError: for an unknown loss or setting.
     """
-    config = LOSSES[values.get("name", DEFAULT_LOSS)].Config()
+    config: LossConfig = LOSSES[values.get("name", DEFAULT_LOSS)].Config()
     changes = {}
     for key, value in values.items():
         current = current_name(config, key)
@@ -265,11 +266,11 @@ def change_loss(config: LossConfig, name: str) -> LossConfig:
     Raises:
         SettingsError: for an unknown loss.
     """
-    other = LOSSES[name].Config()
+    other: LossConfig = LOSSES[name].Config()
     kept = {}
-    for field in dataclasses.fields(other):
-        if field.name in setting_names(config):
-            kept[field.name] = getattr(config, field.name)
+    for setting in dataclasses.fields(other):
+        if setting.name in setting_names(config):
+            kept[setting.name] = getattr(config, setting.name)
     return dataclasses.replace(other, **kept)
 
 
@@ -306,9 +307,7 @@ def loss_cost(config: LossConfig, workload: Workload) -> LossCost:
     cost = LOSSES[config.name].cost(config, workload)
     if not config.proximal or workload.num_devices == 1:
         return cost
-    own_rows = lookup_messages(
-        workload, "own rows of the proximal term", workload.local_batch_size
-    )
+    own_rows = lookup_messages(workload, "own rows of the proximal term", workload.local_batch_size)
     return dataclasses.replace(cost, messages=cost.messages + own_rows)
 
 

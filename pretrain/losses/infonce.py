@@ -30,7 +30,7 @@ def _peak(query: Tensor, positive: Tensor, negatives: Tensor, bank: MemoryBank) 
 
 class _InfoNCE(SavedGradFunction):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         embeddings: Tensor,
         indices: Tensor,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
+from torch.nn.functional import softplus
 
 from pretrain.attention import SavedGradFunction
 from pretrain.losses.base import LOSSES, Loss, LossCost
@@ -32,7 +32,7 @@ class _NCE(SavedGradFunction):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         embeddings: Tensor,
         indices: Tensor,
@@ -46,13 +46,13 @@ class _NCE(SavedGradFunction):
         own_rows = bank.lookup(indices).float()
         shift = log_z + math.log(negatives.shape[-1] / bank.num_rows)
         positive = (embeddings.float() * own_rows).sum(1) / temperature - shift
-        losses = F.softplus(-positive)
+        losses = softplus(-positive)
         grad = -torch.sigmoid(-positive)[:, None] * own_rows
         for images, products, chunk, rows in iter_negative_scores(query, negatives, bank):
             scores = products.float().div_(temperature).sub_(shift)
             if exclude_positive:
                 mask_positives(scores, chunk, indices[images], -torch.inf)
-            losses[images] += F.softplus(scores).sum(1)
+            losses[images] += softplus(scores).sum(1)
             grad[images] += weighted_sum(scores.sigmoid_(), rows)
         ctx.save_for_backward(grad / temperature)
         return losses

@@ -19,7 +19,7 @@ class _Parametric(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, embeddings: Tensor, indices: Tensor, weight: Tensor, temperature: float
     ) -> Tensor:
         part = attend(embeddings, weight, temperature, unit=False)
@@ -29,9 +29,7 @@ class _Parametric(torch.autograd.Function):
         return part.lse - (embeddings.float() * own_rows).sum(1) / temperature
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, grad: Tensor
-    ) -> tuple[Tensor, None, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
         embeddings, indices, weight, lse, difference = ctx.saved_tensors
         scale = (grad / ctx.temperature)[:, None]
         query = embeddings.to(weight.dtype)

@@ -109,11 +109,11 @@ class NegativeScores(NamedTuple):
 
 
 def _can_read_in_place(
-    device: str, dtype: torch.dtype, num_rows: int, config_shared: bool, num_negatives: int
+    device: str, dtype: torch.dtype, num_rows: int, shared: bool, num_negatives: int
 ) -> bool:
-    """torch's sampled product takes fp32 on a CPU, and at most as many pairs as there are."""
+    """Torch's sampled product takes fp32 on a CPU, and at most as many pairs as there are."""
     suits = device == "cpu" and dtype == torch.float32
-    return suits and not config_shared and num_negatives <= num_rows
+    return suits and not shared and num_negatives <= num_rows
 
 
 def _rows_at_once(device: str) -> int:
@@ -244,9 +244,7 @@ def _peak_bytes(config: SampledConfig, workload: Workload) -> int:
     # Each device draws for all and keeps its own; shared ones are copied to the device.
     drawn_bytes = 8 * m * (2 if config.shared else workload.batch_size + local)
     fixed_bytes = drawn_bytes + 4 * workload.vectors_bytes
-    if is_local and _can_read_in_place(
-        workload.device, dtype, workload.num_rows, config.shared, m
-    ):
+    if is_local and _can_read_in_place(workload.device, dtype, workload.num_rows, config.shared, m):
         return fixed_bytes + 3 * 4 * local * m
     rows_at_once = _rows_at_once(workload.device) if is_local else ShardedBank.rows_per_lookup
     num_rows = min(rows_at_once, m)
@@ -275,3 +273,8 @@ def _messages(config: SampledConfig, workload: Workload, num_passes: int) -> lis
         workload, "negatives", num_passes * num_rows, num_passes * num_lookups
     )
     return own_rows + negatives
+
+
+def num_negatives(config: LossConfig) -> int:
+    """Say how many negatives a loss draws; how many others do by default, if it draws none."""
+    return config.negatives if isinstance(config, SampledConfig) else SampledConfig.negatives

@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from pretrain.communicator import SINGLE_PROCESS, Communicator
 from zoo import SettingsError
@@ -120,7 +120,7 @@ class TensorBank(MemoryBank):
         """Move rows towards new embeddings; see :meth:`MemoryBank.update`."""
         embeddings = last_of_each(indices, embeddings)
         old = self.lookup(indices).float()
-        moved = F.normalize(torch.lerp(embeddings.float(), old, momentum), dim=1)
+        moved = normalize(torch.lerp(embeddings.float(), old, momentum), dim=1)
         self.rows[indices] = moved.to(self.dtype)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from pretrain.memory_bank.bank import MemoryBank, copy_state, last_of_each
 from zoo import SettingsError
@@ -45,7 +45,7 @@ class LocalBank(MemoryBank):
         for start in range(0, self.num_rows, _ROWS_WRITTEN):
             end = min(start + _ROWS_WRITTEN, self.num_rows)
             indices = torch.arange(start, end, device=rows.device)
-            self._write(indices, F.normalize(rows[indices].float(), dim=1))
+            self._write(indices, normalize(rows[indices].float(), dim=1))
 
     @classmethod
     def random(
@@ -106,7 +106,7 @@ class LocalBank(MemoryBank):
         """Move rows towards new embeddings; see :meth:`MemoryBank.update`."""
         embeddings = last_of_each(indices, embeddings).float()
         moved = torch.lerp(embeddings, self.lookup(indices).float(), momentum)
-        self._write(indices, F.normalize(moved, dim=1))
+        self._write(indices, normalize(moved, dim=1))
 
     def _write(self, indices: Tensor, rows: Tensor) -> None:
         if self.storage == "int8":

@@ -22,8 +22,7 @@ from pretrain.losses import build
 from pretrain.losses.exact import ExactConfig
 from pretrain.losses.infonce import InfoNCEConfig
 from pretrain.losses.nce import NCEConfig
-from pretrain.memory_bank.local import MemoryBank
-from pretrain.memory_bank.sharded import ShardedBank, bounds
+from pretrain.memory_bank import LocalBank, ShardedBank, shard_bounds
 from zoo.data.sources import open_source
 from zoo.models import BACKBONES, FeatureInfo, Stage
 from zoo.models.staged import StagedBackbone
@@ -83,9 +82,9 @@ NORMED = replace(TINY, backbone="resnet10", bank_init="features", bank_dtype="in
 
 
 def new_bank(communicator, kind):
-    cut = bounds(N, communicator.size)
-    own = MemoryBank.random(
-        N, D, seed=5, kind=kind, span=(cut[communicator.rank], cut[communicator.rank + 1])
+    cut = shard_bounds(N, communicator.size)
+    own = LocalBank.random(
+        N, D, seed=5, storage=kind, local_range=(cut[communicator.rank], cut[communicator.rank + 1])
     )
     return own if communicator.size == 1 else ShardedBank(own, N, communicator)
 
@@ -110,7 +109,7 @@ def objectives(communicator):
             found |= {
                 f"{name}, {kind}: gradient": communicator.all_gather(v.grad) / communicator.size
             }
-            found |= {f"{name}, {kind}: {part}": t.float() for part, t in bank.state().items()}
+            found |= {f"{name}, {kind}: {part}": t.float() for part, t in bank.state_dict().items()}
             found |= {f"{name}, {kind}: {part}": t for part, t in objective.state_dict().items()}
     return found
 
@@ -119,11 +118,11 @@ def neighbours(communicator):
     """The nearest of all rows, of each query, though most processes have fewer rows than are asked for."""
     torch.manual_seed(2)
     queries, labels, k = normalize(torch.randn(11, D)), torch.arange(N), 600
-    start, end = bounds(N, communicator.size)[communicator.rank : communicator.rank + 2]
-    rows = new_bank(communicator, "float32").split(N)
+    start, end = shard_bounds(N, communicator.size)[communicator.rank : communicator.rank + 2]
+    rows = new_bank(communicator, "float32").iter_chunks(N)
     cosines, at = (queries @ next(iter(rows)).T).topk(min(k, end - start))
     cosines, found = best(
-        communicator, cosines, labels[start + at], k, bounds(11, communicator.size)
+        communicator, cosines, labels[start + at], k, shard_bounds(11, communicator.size)
     )
     return {
         "cosines": torch.cat(communicator.all_gather_object(cosines)),
@@ -171,7 +170,7 @@ def wire(communicator, folder):
     dist.all_reduce = counting("all-reduce", 0, real[1])
     dist.all_to_all_single = counting("all-to-all", 1, real[2])
     pretrain.train_state.DistributedDataParallel = Counting
-    pretrain.memory_bank.sharded.ShardedBank.block = (
+    pretrain.memory_bank.sharded.ShardedBank.rows_per_lookup = (
         1 << 16
     )  # so that negatives come in several exchanges
     for name, changes in WIRED.items():
@@ -195,7 +194,7 @@ def wire(communicator, folder):
         dist.all_to_all_single,
         pretrain.train_state.DistributedDataParallel,
     ) = real
-    pretrain.memory_bank.sharded.ShardedBank.block = 1 << 18
+    pretrain.memory_bank.sharded.ShardedBank.rows_per_lookup = 1 << 18
     return counted
 
 

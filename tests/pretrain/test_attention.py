@@ -7,6 +7,7 @@ from torch.nn.functional import normalize
 
 from pretrain import attention
 from pretrain.attention import attend, exact, fused, merge
+from pretrain.memory_bank import as_bank
 
 
 def reference(v, index, bank, temperature):
@@ -62,7 +63,7 @@ def test_the_fused_kernel_over_any_number_of_heads_is_attention(heads):
 def test_both_loops_are_attention(path, dtype, bound):
     torch.manual_seed(3)
     bank, v = normalize(torch.randn(5000, 32)).to(dtype), normalize(torch.randn(8, 32)).to(dtype)
-    part = getattr(attention, path)(v, bank, 0.07)
+    part = getattr(attention, path)(v, as_bank(bank), 0.07)
     logits = v.double() @ bank.double().T / 0.07
     assert relative(part.lse, logits.logsumexp(1)) < bound
     assert relative(part.mean, logits.softmax(1) @ bank.double()) < bound

@@ -15,9 +15,8 @@ from safetensors.torch import load_file
 from pretrain import cost as plan
 from pretrain.checkpoint import read_progress
 from pretrain.communicator import SINGLE_PROCESS
-from pretrain.cost import Backbone
-from pretrain.memory_bank.sharded import ShardedBank
-from tests.pretrain import processes
+from pretrain.cost import BackboneCost
+from pretrain.memory_bank import ShardedBank
 from zoo import RunError
 
 
@@ -116,19 +115,24 @@ def test_what_fails_in_one_process_fails_in_all_and_rank_0_tells_it(many, fault,
 
 def test_the_plan_counts_the_bytes_that_are_really_sent(many, monkeypatch):
     size, folder = many
-    monkeypatch.setattr(ShardedBank, "block", 1 << 16)
+    monkeypatch.setattr(ShardedBank, "rows_per_lookup", 1 << 16)
     model = processes.NoNorm(8, "imagenet")
-    cost = Backbone(parameters=sum(p.numel() for p in model.parameters()), flops=0, activations=0)
+    num_parameters = sum(p.numel() for p in model.parameters())
+    cost = BackboneCost(num_parameters=num_parameters, flops=0, activation_bytes=0)
     for rank in range(size):
         counted = json.loads((folder / f"wire-{rank}.json").read_text())
         for name, changes in processes.WIRED.items():
             how = processes.override(processes.TINY, changes)
-            sent = plan.messages(plan.case(how, 1437, size, backbone=cost))
-            of_owner = ("own rows", "negatives")  # how many rows each owner is asked for is chance
+            sent = plan.make_plan(how, 1437, size, backbone=cost).messages()
+            of_owner = (
+                "own rows",
+                "own rows of the proximal term",
+                "negatives",
+            )  # how many rows each owner is asked for is chance
             for kind, found in counted[name].items():
-                expected = sum(m.size for m in sent if m.how == kind)
+                expected = sum(m.num_bytes for m in sent if m.collective == kind)
                 if kind == "all-to-all":
-                    fetched = sum(m.size for m in sent if m.what in of_owner)
+                    fetched = sum(m.num_bytes for m in sent if m.what in of_owner)
                     assert abs(found - expected) < 0.2 * fetched, (name, kind)
                 else:
                     assert found == expected, (name, kind)

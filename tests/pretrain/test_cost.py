@@ -13,18 +13,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from pretrain import PRESETS, override
 from pretrain import cost as plan
 from pretrain.losses import build
-from pretrain.memory_bank.local import MemoryBank
+from pretrain.memory_bank import LocalBank
 from pretrain.train_state import new_model
 from zoo import SettingsError
 
 ROOT = Path(__file__).parents[2]
 N, B, D = 20_000, 256, 128
-FREE = plan.Backbone(parameters=0, flops=0, activations=0)
+FREE = plan.BackboneCost(num_parameters=0, flops=0, activation_bytes=0)
 
 
 def step(how, kind):
     """A step of the objective and the bank, ready to run."""
-    bank, objective = MemoryBank.random(N, D, seed=0, kind=kind), build(how.loss, N, D)
+    bank, objective = LocalBank.random(N, D, seed=0, storage=kind), build(how.loss, N, D)
     v, index = normalize(torch.randn(B, D)), torch.arange(B)
 
     def work():
@@ -59,11 +59,11 @@ def peak(work):
 )
 def test_memory_is_what_is_allocated(changes, kind):
     how = override(PRESETS["paper-imagenet"], {**changes, "bank_dtype": kind})
-    it = plan.case(how, N, 1, backbone=FREE)
+    it = plan.make_plan(how, N, 1, backbone=FREE)
     bank, work = step(how, kind)
-    assert sum(t.nbytes for t in bank.state().values()) == plan.memory(it)["bank"]
+    assert sum(t.nbytes for t in bank.state_dict().values()) == it.memory()["bank"]
     work()
-    assert 0.5 < peak(work) / plan.working_bytes(it) < 1.3
+    assert 0.5 < peak(work) / it.memory()["loss"] < 1.3
 
 
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
@@ -77,13 +77,13 @@ def test_flops_are_those_of_the_matrix_products(kind):
         )
     with FlopCounterMode(display=False, custom_mapping=linear) as counter:
         work()
-    assert counter.get_total_flops() == plan.flops(plan.case(how, N, 1, backbone=FREE))["objective"]
+    assert counter.get_total_flops() == plan.make_plan(how, N, 1, backbone=FREE).flops()["loss"]
 
 
 def test_the_backbone_is_measured_as_it_runs():
     how = override(PRESETS["digits"], {"augment.size": "16"})
-    cost, model = plan.measure(how), new_model(how)
-    assert cost.parameters == sum(p.numel() for p in model.parameters())
+    cost, model = plan.measure_backbone(how), new_model(how)
+    assert cost.num_parameters == sum(p.numel() for p in model.parameters())
     with FlopCounterMode(display=False) as counter:
         out = model.embed(torch.randn(4, 3, 16, 16))
         forward = counter.get_total_flops()
@@ -91,23 +91,25 @@ def test_the_backbone_is_measured_as_it_runs():
     assert forward == 4 * cost.flops
     assert 2.8 * forward < counter.get_total_flops() <= 3 * forward  # the images need no gradient
     assert (
-        0.7 < peak(lambda: model.embed(torch.randn(64, 3, 16, 16))) / (64 * cost.activations) < 1.5
+        0.7
+        < peak(lambda: model.embed(torch.randn(64, 3, 16, 16))) / (64 * cost.activation_bytes)
+        < 1.5
     )
 
 
 def test_what_is_sent_falls_and_grows_as_it_must():
     how = override(PRESETS["paper-imagenet"], {"batch_size": "4096"})
-    one, eight, more = (plan.case(how, 10**7, w, backbone=FREE) for w in (1, 8, 64))
-    assert plan.messages(one) == [] and plan.memory(one)["host of rank 0, saving"] == 0
-    assert 8 * plan.memory(eight)["bank"] == plan.memory(one)["bank"]
-    sums = [next(m for m in plan.messages(it) if m.what == "sums") for it in (eight, more)]
-    assert sums[0].size == sums[1].size and sums[0].sent(8) == sums[0].size * 14 // 8
+    one, eight, more = (plan.make_plan(how, 10**7, w, backbone=FREE) for w in (1, 8, 64))
+    assert one.messages() == [] and one.memory()["host of rank 0, saving"] == 0
+    assert 8 * eight.memory()["bank"] == one.memory()["bank"]
+    sums = [next(m for m in it.messages() if m.what == "sums") for it in (eight, more)]
+    assert sums[0].num_bytes == sums[1].num_bytes and sums[0].sent(8) == sums[0].num_bytes * 14 // 8
     with pytest.raises(
         SettingsError, match="--devices 7: 4096 images of a step are not dealt out evenly"
     ):
-        plan.case(how, 10**7, 7, backbone=FREE)
+        plan.make_plan(how, 10**7, 7, backbone=FREE)
     with pytest.raises(SettingsError, match="parametric"):
-        plan.case(override(how, {"loss.name": "parametric"}), 10**7, 8, backbone=FREE)
+        plan.make_plan(override(how, {"loss.name": "parametric"}), 10**7, 8, backbone=FREE)
 
 
 def test_the_table_of_the_documentation_is_the_plans(monkeypatch):

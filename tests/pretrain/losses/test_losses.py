@@ -11,7 +11,7 @@ from pretrain.losses import LOSSES, build, loss_config_from_dict, loss_config_to
 from pretrain.losses.infonce import InfoNCEConfig, infonce
 from pretrain.losses.nce import NCEConfig, estimate_log_z, nce
 from pretrain.losses.parametric import parametric
-from pretrain.memory_bank.local import MemoryBank
+from pretrain.memory_bank import LocalBank
 from zoo import SettingsError
 
 N, D, B, TAU = 301, 16, 5, 0.1
@@ -162,7 +162,7 @@ def test_every_objective_takes_every_bank_and_repeats_itself(setup, name, kind):
         objective = build(
             loss_config_from_dict({"name": name, "shared": shared, "negatives": 64}), N, D
         )
-        rows = MemoryBank(bank, kind)
+        rows = LocalBank(bank, kind)
         first = objective(v, index, rows, torch.Generator().manual_seed(1))
         again = objective(v, index, rows, torch.Generator().manual_seed(1))
         assert first.shape == (B,) and first.dtype == torch.float32 and torch.isfinite(first).all()
