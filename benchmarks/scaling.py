@@ -47,7 +47,7 @@ def row(images: int, devices: int, backbone: BackboneCost) -> str:
     cells += [
         size(work["backbone"], ""),
         size(work["loss"], ""),
-        f"{work['objective'] / work['backbone']:.2f}",
+        f"{work['loss'] / work['backbone']:.2f}",
     ]
     cells += [size(amount) for amount in (gradients, sent(exact), sent(shared), sent(own))]
     return f"| {' | '.join(cells)} |"

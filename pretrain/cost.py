@@ -1,4 +1,4 @@
-"""What a run will take, before it begins: memory, arithmetic and bytes sent, on any number of devices.
+"""What a run will take, before it begins: memory, arithmetic and bytes sent, on any devices.
 
 Everything is counted from the shapes of what the code does, beside the code that does it: each loss
 counts its own. The tests check the counts against what is really allocated, multiplied and sent.
