@@ -261,6 +261,7 @@ class _Exact(SavedGradFunction):
     def forward(
         ctx: Any, embeddings: Tensor, indices: Tensor, bank: MemoryBank, temperature: float
     ) -> Tensor:
+        """Compute the losses, and their gradients, as attention over the bank."""
         if bank.communicator.size > 1:
             part = attend_sharded(embeddings, bank, temperature)
         else:

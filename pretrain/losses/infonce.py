@@ -40,6 +40,7 @@ class _InfoNCE(SavedGradFunction):
         exclude_positive: bool,
         rescale_to: int,
     ) -> Tensor:
+        """Sum over the negatives, some at a time, the losses and their gradients."""
         query = (embeddings / temperature).to(bank.dtype)
         own_rows = bank.lookup(indices).float()
         positive = (embeddings.float() * own_rows).sum(1) / temperature

@@ -42,6 +42,7 @@ class _NCE(SavedGradFunction):
         log_z: Tensor,
         exclude_positive: bool,
     ) -> Tensor:
+        """Sum over the negatives, some at a time, the losses and their gradients."""
         query = embeddings.to(bank.dtype)
         own_rows = bank.lookup(indices).float()
         shift = log_z + math.log(negatives.shape[-1] / bank.num_rows)

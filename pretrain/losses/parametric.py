@@ -22,6 +22,7 @@ class _Parametric(torch.autograd.Function):
     def forward(
         ctx: Any, embeddings: Tensor, indices: Tensor, weight: Tensor, temperature: float
     ) -> Tensor:
+        """Compute the losses and the embeddings' gradients as attention over the weights."""
         part = attend(embeddings, weight, temperature, unit=False)
         own_rows = weight[indices].float()
         ctx.save_for_backward(embeddings, indices, weight, part.lse, part.mean - own_rows)
@@ -30,6 +31,7 @@ class _Parametric(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
+        """Compute the gradient of the weights some rows at a time."""
         embeddings, indices, weight, lse, difference = ctx.saved_tensors
         scale = (grad / ctx.temperature)[:, None]
         query = embeddings.to(weight.dtype)
