@@ -17,6 +17,7 @@ from pretrain.checkpoint import read_progress
 from pretrain.communicator import SINGLE_PROCESS
 from pretrain.cost import BackboneCost
 from pretrain.memory_bank import ShardedBank
+from tests.pretrain import processes
 from zoo import RunError
 
 
