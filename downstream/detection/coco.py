@@ -1,35 +1,101 @@
-"""Boxes in COCO's JSON (Lin et al. 2014, https://cocodataset.org/#format-data): [x, y, width, height], 0-based."""
+"""Boxes in COCO's JSON: [x, y, width, height], 0-based.
+
+Lin et al. 2014, https://cocodataset.org/#format-data.
+"""
 
 import json
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from downstream.detection.records import Box, Faults, Record, Split, fit_box
-from zoo import DataError
+from downstream.detection.annotations import (
+    AnnotatedImage,
+    Box,
+    DetectionSplit,
+    Faults,
+    fit_box,
+)
+from zoo.errors import DataError
 
 
-def find(root: Path, split: str) -> tuple[Path, Path] | None:
-    """The JSON file of a split and the folder of its images, or None. Known layouts: COCO's own
-    (``annotations/instances_train2017.json``, ``train2017/``; the year may lack) and one JSON file beside the images
-    (``train/_annotations.coco.json``).
+def find_json(root: Path, split: str) -> tuple[Path, Path] | None:
+    """Find the JSON file of a split and the folder of its images.
+
+    Known layouts: COCO's own (``annotations/instances_train2017.json``, ``train2017/``; the year
+    may lack) and one JSON file beside the images (``train/_annotations.coco.json``).
+
+    Returns:
+        The file and the folder, or None where there is no such split.
     """
     for path in sorted((root / "annotations").glob(f"instances_{split}*.json")):
         return path, root / path.stem.removeprefix("instances_")
     beside = root / split / "_annotations.coco.json"
-    return (beside, beside.parent) if beside.is_file() else None
+    if beside.is_file():
+        return beside, beside.parent
+    return None
 
 
-def splits(root: Path) -> tuple[str, str] | None:
-    """The splits to train and to test on, or None if this is no folder with COCO's JSON."""
+def find_splits(root: Path) -> tuple[str, str] | None:
+    """Name the splits to train and to test on; None if this is no folder with COCO's JSON."""
+    if find_json(root, "train") is None:
+        return None
     for test in ("val", "valid", "test"):
-        if find(root, "train") and find(root, test):
+        if find_json(root, test) is not None:
             return "train", test
     return None
 
 
-def _load(path: Path) -> dict[str, Any]:
+def read(
+    root: Path, split: str, faults: Faults, classes: list[str] | None = None
+) -> DetectionSplit:
+    """Read the images and boxes of a split.
+
+    Args:
+        root: the folder with the JSON files and the images.
+        split: as ``train``.
+        faults: what is wrong is added to it, each with its file.
+        classes: names that may occur; by default all that have boxes, in the order of their ids.
+
+    Raises:
+        DataError: if the file itself cannot be used.
+    """
+    files = find_json(root, split)
+    if files is None:
+        raise DataError(f"{root}: no COCO JSON for the split {split!r}")
+    path, folder = files
+    content = _load_json(path)
     try:
-        content = json.loads(path.read_text())
+        categories = _categories(content, all_of_them=bool(classes))
+        images = _images(content, folder)
+        names = classes or [name for _, name in categories]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: an image or a category is not as COCO has it ({error!r})"
+        ) from error
+    indices = {}
+    for id, name in categories:
+        if name in names:
+            indices[id] = names.index(name)
+    for entry in content["annotations"]:
+        try:
+            image = images[entry["image_id"]]
+            image.boxes.append(_box(entry, indices, image))
+        except KeyError as error:
+            faults.add(
+                path,
+                f"annotation {entry.get('id')} refers to what is not there, or lacks it: {error}",
+            )
+        except (TypeError, ValueError) as error:
+            faults.add(path, f"annotation {entry.get('id')}: {error}")
+    for image in images.values():
+        if not image.path.is_file():
+            faults.add(image.path, "no such image")
+    return DetectionSplit(split, names, list(images.values()), coco_json=path)
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
         lists = [content[key] for key in ("images", "annotations", "categories")]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
@@ -40,65 +106,32 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _box(entry: dict[str, Any], numbers: dict[int, int], record: Record) -> tuple[Box, bool]:
+def _categories(content: dict[str, Any], *, all_of_them: bool) -> list[tuple[int, str]]:
+    """Id and name of the categories, by id; those without boxes only where all are requested."""
+    used = {entry["category_id"] for entry in content["annotations"]}
+    categories = []
+    for entry in content["categories"]:
+        if all_of_them or entry["id"] in used:
+            categories.append((entry["id"], entry["name"]))
+    return sorted(categories, key=itemgetter(0))
+
+
+def _images(content: dict[str, Any], folder: Path) -> dict[Any, AnnotatedImage]:
+    """The images by their ids, without boxes yet."""
+    images = {}
+    for entry in content["images"]:
+        path = folder / entry["file_name"]
+        width = int(entry["width"])
+        height = int(entry["height"])
+        images[entry["id"]] = AnnotatedImage(str(entry["id"]), path, width, height, [])
+    return images
+
+
+def _box(entry: dict[str, Any], indices: dict[int, int], image: AnnotatedImage) -> Box:
     x, y, width, height = (float(value) for value in entry["bbox"])
-    corners = (x, y, x + width, y + height)
-    fitted = fit_box(corners, record.width, record.height)
-    return Box(
-        *fitted, numbers[entry["category_id"]], crowd=bool(entry.get("iscrowd", 0))
-    ), fitted != corners
-
-
-def read(root: Path, split: str, faults: Faults, classes: list[str] | None = None) -> Split:
-    """The images and boxes of a split; like :func:`downstream.detection.voc.read`.
-
-    Raises:
-        DataError: if the file itself cannot be used, or names other classes.
-    """
-    found = find(root, split)
-    if found is None:
-        raise DataError(f"{root}: no COCO JSON for the split {split!r}")
-    path, folder = found
-    content = _load(path)
-    try:
-        used = {entry["category_id"] for entry in content["annotations"]}
-        categories = [entry for entry in content["categories"] if classes or entry["id"] in used]
-        categories.sort(key=lambda entry: entry["id"])
-        names = [entry["name"] for entry in categories]
-        records = {
-            entry["id"]: Record(
-                str(entry["id"]),
-                folder / entry["file_name"],
-                int(entry["width"]),
-                int(entry["height"]),
-                [],
-            )
-            for entry in content["images"]
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: an image or a category is not as COCO has it ({error!r})"
-        ) from error
-    order = classes or names
-    numbers = {
-        entry["id"]: order.index(entry["name"]) for entry in categories if entry["name"] in order
-    }
-    clipped = 0
-    for entry in content["annotations"]:
-        try:
-            record = records[entry["image_id"]]
-            box, cut = _box(entry, numbers, record)
-        except KeyError as error:
-            faults.add(
-                path,
-                f"annotation {entry.get('id')} refers to what is not there, or lacks it: {error}",
-            )
-        except (TypeError, ValueError) as error:
-            faults.add(path, f"annotation {entry.get('id')}: {error}")
-        else:
-            record.boxes.append(box)
-            clipped += cut
-    for record in records.values():
-        if not record.file.is_file():
-            faults.add(record.file, "no such image")
-    return Split(split, order, list(records.values()), coco=path, clipped=clipped)
+    return fit_box(
+        (x, y, x + width, y + height),
+        (image.width, image.height),
+        indices[entry["category_id"]],
+        crowd=bool(entry.get("iscrowd", 0)),
+    )

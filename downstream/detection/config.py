@@ -1,96 +1,56 @@
-"""What detectron2's config learns from us. Nothing here imports detectron2 before it is asked for."""
+"""The settings of the detection task."""
 
-import difflib
-import importlib
-import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import zoo
-from zoo import SettingsError
-from zoo.models.model_dir import read_config
-
-CONFIGS = Path(__file__).parent / "configs"
-INSTALL = "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2'"
+from downstream.task import TaskConfig, option
+from zoo.utils.registry import Registry
 
 
-def require_detectron2() -> None:
+@dataclass(frozen=True, kw_only=True)
+class DetectConfig(TaskConfig):
+    """How a detector is trained and scored.
+
+    Attributes:
+        options: detectron2's KEY VALUE pairs, one after the other.
+        out: the run folder: checkpoints, config.yaml, data.json, metrics.jsonl, log.txt,
+            metrics.json, pictures/.
+        config_file: a detectron2 YAML file or the name of a shipped one; by default that of the run
+            which goes on, or the small one for the backbone.
+        scratch: whether the model's weights are left out, for comparison.
+        resume: whether to go on with the run in the folder, or begin it.
+        eval_only: whether only to score the run's newest checkpoint.
+        pictures: how many test images to draw.
+        skip_bad: must be False: every image is trained on.
     """
-    Raises:
-        SettingsError: that says how to install detectron2, where it cannot be imported.
-    """
-    try:
-        with warnings.catch_warnings():  # of its own code
-            warnings.simplefilter("ignore")
-            importlib.import_module("detectron2.modeling")
-    except ImportError as error:
-        raise SettingsError(
-            f"detection needs detectron2, which cannot be imported ({error}). It is on no package index; with a "
-            f"compiler and torch installed: {INSTALL}"
-        ) from error
 
-
-def add_npid_config(cfg: Any) -> None:
-    """Add our keys to a fresh detectron2 config, our backbones and heads to its registries, and let its checkpointer
-    read zoo models. No existing default changes, so configs of others mean what they meant.
-
-    The keys, under ``MODEL.NPID``:
-
-    * ``ARCH``: a registered backbone of the zoo; ``STEM``: its stem, the family's own if empty.
-    * ``EXTRA_NORM``: a norm layer after res5 in the RoI head (MoCo's recipe for backbones trained with live norms).
-
-    Raises:
-        SettingsError: if detectron2 cannot be imported.
-    """
-    require_detectron2()
-    from detectron2.config import CfgNode
-
-    from downstream.detection import checkpoint, network  # noqa: F401  registers the backbones and the head
-
-    cfg.MODEL.NPID = CfgNode({"ARCH": "resnet50", "STEM": "", "EXTRA_NORM": False})
-    checkpoint.install()
-
-
-def pixel_statistics(spec: zoo.InputSpec) -> tuple[list[float], list[float]]:
-    """Mean and std of the three RGB channels on detectron2's 0–255 scale."""
-    return [255 * v for v in spec.mean], [255 * v for v in spec.std]
-
-
-def adopt(cfg: Any, model: str | Path) -> None:
-    """Set everything in a detectron2 config that a zoo model decides: backbone, stem, pixel statistics, channel order.
-
-    Args:
-        cfg: not frozen, with our keys.
-        model: a model directory or a Hub repository.
-
-    Raises:
-        ModelError: if there is no such model.
-    """
-    folder = zoo.locate(model)
-    config = read_config(folder)
-    cfg.MODEL.WEIGHTS = str(folder)
-    cfg.MODEL.NPID.ARCH, cfg.MODEL.NPID.STEM = config["arch"], config["npid"]["stem"]
-    cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = pixel_statistics(
-        zoo.InputSpec(**config["npid"]["input"])
+    options: tuple[str, ...] = option(
+        (),
+        "detectron2's settings: SOLVER.MAX_ITER 500.",
+        metavar="[KEY VALUE]...",
+        positional=True,
     )
-    cfg.INPUT.FORMAT = "RGB"
+    out: Path = option(Path("detect"), "The run folder.", metavar="RUN", recorded=False)
+    config_file: str | None = option(
+        None, "A detectron2 config, or the name of a shipped one.", metavar="YAML"
+    )
+    scratch: bool = option(False, "Start from random weights, for comparison.")
+    resume: bool = option(False, "Go on with the run in --out, or begin it.")
+    eval_only: bool = option(False, "Only score the run's newest checkpoint.")
+    pictures: int = option(8, "How many test images to draw.", minimum=0)
+    skip_bad: bool = option(
+        False, "Leave out images that cannot be read.", hidden=True, recorded=False
+    )
+
+    def faults(self) -> list[str]:
+        """What is wrong with the values, a line each."""
+        faults = super().faults()
+        if len(self.options) % 2:
+            faults.append(f"options are KEY VALUE pairs, got {' '.join(self.options)!r}")
+        if self.skip_bad:
+            faults.append("detection cannot leave out images; remove those that cannot be read")
+        return faults
 
 
-def shipped_configs() -> list[str]:
-    """Names of the configs that come with the package, without those that are only bases of others."""
-    return sorted(path.stem for path in CONFIGS.glob("*.yaml") if not path.stem.startswith("base_"))
-
-
-def config_file(name: str) -> Path:
-    """The path of a config: a file, or the name of a shipped one.
-
-    Raises:
-        SettingsError: if there is none; the message lists the shipped ones.
-    """
-    for path in (Path(name), CONFIGS / f"{name.removesuffix('.yaml')}.yaml"):
-        if path.is_file():
-            return path
-    known = shipped_configs()
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    raise SettingsError(f"no config file {name!r}{hint}; there are: {', '.join(known)}")
+PRESETS: Registry[DetectConfig] = Registry("detection preset")
+PRESETS.register("small")(DetectConfig())

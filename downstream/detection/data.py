@@ -2,110 +2,139 @@
 
 import hashlib
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from downstream.detection import coco, voc
-from downstream.detection.records import Faults, Record, Split
-from zoo import DataError
+from downstream.detection.annotations import AnnotatedImage, DetectionSplit, Faults
+from zoo.errors import DataError
+
+_XYXY_ABS = 0  # in detectron2's BoxMode
 
 
-def _devkit(root: Path, names: tuple[str, ...], faults: Faults, classes: list[str] | None) -> Split:
-    """Several VOC years as one split; ``names`` are detectron2's, such as voc_2007_trainval."""
-    wanted = [
-        match.groups() for name in names if (match := re.fullmatch(r"voc_(\d{4})_(\w+)", name))
-    ]
-    if not wanted:
-        raise DataError(
-            f"{root} holds VOC years; the config must name them as voc_2007_test, found {', '.join(names)}"
-        )
-    parts = [voc.read(root / f"VOC{year}", split, faults, classes) for year, split in wanted]
-    if classes is None and len(parts) > 1:
-        every = sorted(set().union(*(part.classes for part in parts)))
-        parts = [voc.read(root / f"VOC{year}", split, Faults(), every) for year, split in wanted]
-    return replace(
-        parts[0],
-        name="+".join(f"{year} {split}" for year, split in wanted),
-        records=[record for part in parts for record in part.records],
-        clipped=sum(part.clipped for part in parts),
-    )
-
-
-def read(
-    root: str | Path, train: tuple[str, ...] = (), test: tuple[str, ...] = ()
-) -> tuple[Split, Split]:
-    """The training and the test split of a folder; the classes are those of the training split.
+def read_splits(
+    root: str | Path, train_names: tuple[str, ...] = (), test_names: tuple[str, ...] = ()
+) -> tuple[DetectionSplit, DetectionSplit]:
+    """Read the training and the test split of a folder.
 
     Args:
-        root: a VOC folder, a devkit of several (``VOC2007/``, ``VOC2012/``), or a folder with COCO JSON.
-        train, test: detectron2's names of VOC splits; a devkit needs them.
+        root: a VOC folder, a devkit of several (``VOC2007/``, ``VOC2012/``), or a folder with COCO
+            JSON.
+        train_names: detectron2's names of VOC splits, such as voc_2007_trainval; a devkit needs
+            them.
+        test_names: the same for the test split.
+
+    Returns:
+        Both splits; the classes are those of the training split.
 
     Raises:
         DataError: listing everything wrong with the data set, each with its file.
     """
-    root, faults = Path(root), Faults()
+    root = Path(root)
+    faults = Faults()
+    coco_splits = coco.find_splits(root)
     if any(voc.is_voc(folder) for folder in root.glob("VOC[0-9]*")):
-        a = _devkit(root, train, faults, None)
-        b = _devkit(root, test, faults, a.classes)
+        train = _read_devkit(root, train_names, faults, None)
+        test = _read_devkit(root, test_names, faults, train.classes)
     elif voc.is_voc(root):
-        names = voc.splits(root)
-        a = voc.read(root, names[0], faults)
-        b = voc.read(root, names[1], faults, a.classes)
-    elif found := coco.splits(root):
-        a = coco.read(root, found[0], faults)
-        b = coco.read(root, found[1], faults, a.classes)
+        train_name, test_name = voc.find_splits(root)
+        train = voc.read(root, train_name, faults)
+        test = voc.read(root, test_name, faults, train.classes)
+    elif coco_splits is not None:
+        train_name, test_name = coco_splits
+        train = coco.read(root, train_name, faults)
+        test = coco.read(root, test_name, faults, train.classes)
     else:
         raise DataError(
-            f"{root}: neither a VOC folder (Annotations/, ImageSets/Main/, JPEGImages/) nor one with COCO JSON "
-            "(annotations/instances_train*.json and instances_val*.json, or train/_annotations.coco.json)"
+            f"{root}: neither a VOC folder (Annotations/, ImageSets/Main/, JPEGImages/) nor one "
+            "with COCO JSON (annotations/instances_train*.json and instances_val*.json, or "
+            "train/_annotations.coco.json)"
         )
     if faults.lines:
         raise DataError(f"{root}: {len(faults.lines)} faults; correct or remove them:\n  {faults}")
-    for split in (a, b):
-        if not any(
-            not (box.difficult or box.crowd) for record in split.records for box in record.boxes
-        ):
+    for split in (train, test):
+        if all(box.difficult or box.crowd for box in split.boxes()):
             raise DataError(
                 f"{root}: the split {split.name} has no boxes that count (not difficult, no crowd)"
             )
-    return a, b
+    return train, test
 
 
-def _as_detectron2(record: Record) -> dict[str, Any]:
-    """A record as detectron2's standard dictionary (boxes as XYXY_ABS, which is 0 in its BoxMode)."""
-    return {
-        "file_name": str(record.file),
-        "image_id": record.id,
-        "width": record.width,
-        "height": record.height,
-        "annotations": [
-            {
-                "bbox": [box.x1, box.y1, box.x2, box.y2],
-                "bbox_mode": 0,
-                "category_id": box.category,
-                "iscrowd": int(box.crowd),
-            }
-            for box in record.boxes
-        ],
-    }
+def _read_devkit(
+    root: Path, names: tuple[str, ...], faults: Faults, classes: list[str] | None
+) -> DetectionSplit:
+    """Several VOC years as one split; ``names`` are detectron2's, such as voc_2007_trainval."""
+    requested = []
+    for name in names:
+        match = re.fullmatch(r"voc_(\d{4})_(\w+)", name)
+        if match is not None:
+            requested.append((match[1], match[2]))
+    if not requested:
+        raise DataError(
+            f"{root} holds VOC years; the config must name them as voc_2007_test, "
+            f"found {', '.join(names)}"
+        )
+
+    def read_years(faults: Faults, classes: list[str] | None) -> list[DetectionSplit]:
+        return [voc.read(root / f"VOC{year}", split, faults, classes) for year, split in requested]
+
+    parts = read_years(faults, classes)
+    if classes is None and len(parts) > 1:
+        union = sorted(set().union(*(part.classes for part in parts)))
+        parts = read_years(Faults(), union)
+    images = []
+    for part in parts:
+        images += part.images
+    return DetectionSplit(
+        name="+".join(f"{year} {split}" for year, split in requested),
+        classes=parts[0].classes,
+        images=images,
+        eleven_point=parts[0].eleven_point,
+    )
 
 
-def digest(*splits: Split) -> str:
-    """Tells whether images or boxes are others than before: a hex digest of names, sizes, classes and boxes."""
-    content = [
-        (s.classes, [(r.id, r.file.name, r.width, r.height, r.boxes) for r in s.records])
-        for s in splits
-    ]
+def digest(*splits: DetectionSplit) -> str:
+    """Compute what tells whether images or boxes are others than before.
+
+    Returns:
+        A hex digest of names, sizes, classes and boxes. A run folder keeps it.
+    """
+    content = []
+    for split in splits:
+        images = []
+        for image in split.images:
+            images.append((image.id, image.path.name, image.width, image.height, image.boxes))
+        content.append((split.classes, images))
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
-def register(name: str, split: Split) -> None:
+def register(name: str, split: DetectionSplit) -> None:
     """Make a split known to detectron2 under a name, in the place of one that had it."""
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     for catalog in (DatasetCatalog, MetadataCatalog):
         if name in catalog.list():
             catalog.remove(name)
-    DatasetCatalog.register(name, lambda: [_as_detectron2(record) for record in split.records])
+    DatasetCatalog.register(name, lambda: [_standard_dict(image) for image in split.images])
     MetadataCatalog.get(name).set(thing_classes=split.classes)
+
+
+def _standard_dict(image: AnnotatedImage) -> dict[str, Any]:
+    """An image in detectron2's "standard dataset dict"."""
+    annotations = []
+    for box in image.boxes:
+        annotations.append(
+            {
+                "bbox": list(box.corners),
+                "bbox_mode": _XYXY_ABS,
+                "category_id": box.category,
+                "iscrowd": int(box.crowd),
+            }
+        )
+    return {
+        "file_name": str(image.path),
+        "image_id": image.id,
+        "width": image.width,
+        "height": image.height,
+        "annotations": annotations,
+    }

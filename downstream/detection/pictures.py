@@ -6,41 +6,53 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 import zoo.data.images
-from downstream.detection.records import Record
+from downstream.detection.annotations import AnnotatedImage, Corners
 from downstream.detection.scores import Detections
 from zoo.utils.files import new_file
 
-_LEAST = 0.5  # score of a detection that is drawn
+_MIN_SCORE = 0.5  # of a detection that is drawn
+_GAP = 8  # pixels between the two sides
+
+
+def draw(
+    image: AnnotatedImage, detections: Detections, classes: list[str], path: str | Path
+) -> None:
+    """Write a picture: the truth on the left, detections with their scores on the right.
+
+    Difficult truths are marked; detections that score below 0.5 are left out.
+
+    Args:
+        image: with the true boxes.
+        detections: in this image.
+        classes: names by category.
+        path: a PNG file.
+    """
+    photo = zoo.data.images.read(image.path)
+    both = Image.new("RGB", (2 * photo.width + _GAP, photo.height), "white")
+    truth = photo.copy()
+    for box in image.boxes:
+        note = "difficult" if box.difficult else ""
+        _draw_box(truth, box.corners, box.category, note, classes)
+    both.paste(truth, (0, 0))
+    predicted = photo.copy()
+    for corners, score, category in detections.rows():
+        if score >= _MIN_SCORE:
+            _draw_box(predicted, corners, category, f"{score:.2f}", classes)
+    both.paste(predicted, (photo.width + _GAP, 0))
+    with new_file(path) as temporary:
+        both.save(temporary, format="PNG")
+
+
+def _draw_box(
+    photo: Image.Image, corners: Corners, category: int, note: str, classes: list[str]
+) -> None:
+    color = _color(category, len(classes))
+    text = f"{classes[category]} {note}".strip()
+    pen = ImageDraw.Draw(photo)
+    pen.rectangle(corners, outline=color, width=2)
+    pen.text((corners[0] + 3, corners[1] + 1), text, fill=color)
 
 
 def _color(category: int, count: int) -> tuple[int, int, int]:
     red, green, blue = colorsys.hsv_to_rgb(category / max(count, 1), 1, 0.9)
     return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def draw(record: Record, found: Detections, classes: list[str], path: Path) -> None:
-    """Write a picture: the truth on the left (difficult ones marked), detections with their scores on the right.
-
-    Args:
-        path: a PNG file.
-    """
-    image = zoo.data.images.read(record.file)
-    truth = [
-        ((b.x1, b.y1, b.x2, b.y2), b.category, "difficult" if b.difficult else "")
-        for b in record.boxes
-    ]
-    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
-    seen = [
-        (tuple(box), int(label), f"{score:.2f}") for box, score, label in rows if score >= _LEAST
-    ]
-    both = Image.new("RGB", (2 * image.width + 8, image.height), "white")
-    for at, boxes in ((0, truth), (image.width + 8, seen)):
-        side = image.copy()
-        pen = ImageDraw.Draw(side)
-        for box, category, note in boxes:
-            color = _color(category, len(classes))
-            pen.rectangle(box, outline=color, width=2)
-            pen.text((box[0] + 3, box[1] + 1), f"{classes[category]} {note}".strip(), fill=color)
-        both.paste(side, (at, 0))
-    with new_file(path) as aside:
-        both.save(aside, format="PNG")

@@ -3,7 +3,6 @@
 import copy
 import os
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +18,65 @@ from detectron2.utils.events import CommonMetricPrinter, EventWriter, JSONWriter
 import zoo.data.images
 from downstream.detection.checkpoint import SafeCheckpointer
 from downstream.detection.scores import Detections
-from zoo import DataError
+from downstream.task import OnProgress
+from zoo.errors import DataError
 from zoo.utils.signals import Stop, Stopped
 
-_KEPT = 2  # newest checkpoints that stay in the run folder
+_MAX_CHECKPOINTS = 2  # newest ones, which stay in the run folder
 
 
 class UnreadableImage(DataError):
-    """Says only what happened, where torch hands over a worker's whole traceback as its message."""
+    """An image that cannot be read, in a process that loads data.
+
+    Says only what happened, where torch hands over a worker's whole traceback as its message.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message.rstrip().rpartition(f"{type(self).__name__}: ")[2])
 
 
-class Reader(DatasetMapper):
-    """Reads images as all of the zoo does: upright, 16 bits rescaled, transparency on white, faults with their file."""
+class ImageMapper(DatasetMapper):
+    """Reads images as all of the zoo does.
+
+    Upright, 16 bits rescaled, transparency on white, faults with their file.
+    """
 
     def __call__(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Add ``image`` (3×H×W, uint8) and, for training, ``instances`` to a copy of an entry.
+
+        Args:
+            entry: in detectron2's "standard dataset dict".
+
+        Raises:
+            UnreadableImage: naming the file.
+        """
         try:
-            image = np.asarray(zoo.data.images.read(entry["file_name"]))
+            pixels = np.asarray(zoo.data.images.read(entry["file_name"]))
         except DataError as error:
             raise UnreadableImage(str(error)) from error
-        entry = copy.deepcopy(entry)
-        check_image_size(entry, image)
-        seen = T.AugInput(image)
-        transforms = self.augmentations(seen)
-        entry["image"] = torch.as_tensor(np.ascontiguousarray(seen.image.transpose(2, 0, 1)))
+        mapped = copy.deepcopy(entry)
+        check_image_size(mapped, pixels)
+        augmented = T.AugInput(pixels)
+        transforms = self.augmentations(augmented)
+        channels_first = np.ascontiguousarray(augmented.image.transpose(2, 0, 1))
+        mapped["image"] = torch.as_tensor(channels_first)
         if self.is_train:
-            self._transform_annotations(entry, transforms, seen.image.shape[:2])
-        return entry
+            self._transform_annotations(mapped, transforms, augmented.image.shape[:2])
+        return mapped
 
 
-class _Watch(HookBase):
-    """Tells of every step, and looks whether the run shall stop."""
+class _ProgressHook(HookBase):
+    """Reports every iteration, and looks whether the run shall stop."""
 
-    def __init__(self, told: Callable[[int, str], None] | None, stop: Stop) -> None:
-        self.told, self.stop = told, stop
+    def __init__(self, on_progress: OnProgress | None, stop: Stop) -> None:
+        self.on_progress = on_progress
+        self.stop = stop
 
     def after_step(self) -> None:
         trainer: Any = self.trainer
-        if self.told is not None:
+        if self.on_progress is not None:
             loss = trainer.storage.history("total_loss").latest()
-            self.told(trainer.cfg.SOLVER.IMS_PER_BATCH, f"loss {loss:.3f}")
+            self.on_progress(trainer.cfg.SOLVER.IMS_PER_BATCH, f"loss {loss:.3f}")
         if self.stop.signal is not None:
             trainer.checkpointer.save(f"model_{trainer.iter:07d}", iteration=trainer.iter)
             raise Stopped(self.stop.signal, Path(trainer.cfg.OUTPUT_DIR))
@@ -71,9 +87,11 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: Any) -> Any:
-        return build_detection_train_loader(cfg, mapper=Reader(cfg, True))
+        """Build the loader of training images, which are read as all of the zoo does."""
+        return build_detection_train_loader(cfg, mapper=ImageMapper(cfg, True))
 
     def build_hooks(self) -> list[Any]:
+        """Build detectron2's hooks without that which evaluates."""
         # DefaultTrainer makes its checkpointer just before its hooks, which hold on to it
         self.checkpointer = SafeCheckpointer(
             self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
@@ -81,40 +99,51 @@ class Trainer(DefaultTrainer):
         kept = [hook for hook in super().build_hooks() if not isinstance(hook, hooks.EvalHook)]
         for hook in kept:
             if isinstance(hook, hooks.PeriodicCheckpointer):
-                hook.max_to_keep = _KEPT
+                hook.max_to_keep = _MAX_CHECKPOINTS
         return kept
 
     def build_writers(self) -> list[EventWriter]:
-        # metrics.json is the name of our list of results
-        return [
-            CommonMetricPrinter(self.max_iter),
-            JSONWriter(os.path.join(self.cfg.OUTPUT_DIR, "metrics.jsonl")),
-        ]
+        """Build the writers; the lines go to metrics.jsonl, as metrics.json is our results."""
+        lines = os.path.join(self.cfg.OUTPUT_DIR, "metrics.jsonl")
+        return [CommonMetricPrinter(self.max_iter), JSONWriter(lines)]
 
-    def watch(self, told: Callable[[int, str], None] | None, stop: Stop) -> None:
-        """Tell of every step (how many images, and the loss), and stop with a checkpoint when ``stop`` is set."""
-        self.register_hooks([_Watch(told, stop)])
+    def report_to(self, on_progress: OnProgress | None, stop: Stop) -> None:
+        """Report every iteration, and stop with a checkpoint when asked to.
+
+        Args:
+            on_progress: is called with the number of images and the loss.
+            stop: is looked at after each iteration.
+        """
+        self.register_hooks([_ProgressHook(on_progress, stop)])
 
     def train(self) -> Any:
-        if (
-            self.start_iter
-        ):  # with the seed as it was, a resumed run would see the first images once more
+        """Train to the last iteration."""
+        if self.start_iter:  # with the same seed, a resumed run would see the first images again
             seed_all_rng(self.cfg.SEED + self.start_iter)
             self._trainer.reset_data_loader(lambda: self.build_train_loader(self.cfg))
         return super().train()
 
 
 @torch.no_grad()
-def detect(cfg: Any, model: Any, name: str) -> dict[str, Detections]:
-    """What a detector finds in a registered data set, by image id."""
+def detect(cfg: Any, model: Any, dataset: str) -> dict[str, Detections]:
+    """Use a detector on a registered data set.
+
+    Args:
+        cfg: that it was built from.
+        model: the detector, which is left in eval mode.
+        dataset: the name it is registered under.
+
+    Returns:
+        What it sees, by image id.
+    """
     model.eval()
-    found = {}
-    for batch in build_detection_test_loader(cfg, name, mapper=Reader(cfg, False)):
-        for given, output in zip(batch, model(batch), strict=True):
-            seen = output["instances"].to("cpu")
-            found[given["image_id"]] = Detections(
-                np.asarray(seen.pred_boxes.tensor),
-                np.asarray(seen.scores),
-                np.asarray(seen.pred_classes),
+    detections = {}
+    for batch in build_detection_test_loader(cfg, dataset, mapper=ImageMapper(cfg, False)):
+        for entry, output in zip(batch, model(batch), strict=True):
+            instances = output["instances"].to("cpu")
+            detections[entry["image_id"]] = Detections(
+                boxes=np.asarray(instances.pred_boxes.tensor),
+                scores=np.asarray(instances.scores),
+                categories=np.asarray(instances.pred_classes),
             )
-    return found
+    return detections

@@ -1,3 +1,5 @@
+"""``npid detect``: train a detector on a model."""
+
 from pathlib import Path
 from typing import Annotated
 
@@ -41,13 +43,15 @@ def detect(
     json: Json = None,
 ) -> None:
     """Train a Faster R-CNN detector on a model, through detectron2."""
-    from downstream.detection import task
-    from npid.console import progress_bar, table
+    from downstream.detection import Detect, DetectConfig
+    from downstream.task import TaskInputs
+    from npid.console import counter, table
     from npid.options import pick_device
 
-    settings = task.Settings(
-        config_file=config_file,
+    config = DetectConfig(
         options=tuple(options or ()),
+        out=out,
+        config_file=config_file,
         scratch=scratch,
         resume=resume,
         eval_only=eval_only,
@@ -56,12 +60,13 @@ def detect(
         device=pick_device(device),
         workers=workers,
     )
-    cfg = task.configure(model, settings, out)
-    with progress_bar("detect", cfg.SOLVER.MAX_ITER * cfg.SOLVER.IMS_PER_BATCH) as bar:
-        results = task.run(model, data, out, settings, progress=bar.add)
-    rows = [(name, 100 * value) for name, value in results.metrics.items()]
-    table(f"Detection with {model} on {data}", ("metric", "%"), rows)
-    typer.echo(f"pictures and metrics.json in {out}")
+    config.check()
+    task = Detect()
+    inputs = TaskInputs(model, data)
+    with counter("detect", task.num_images(inputs, config)) as count:
+        results = task.run(inputs, config, count.add)
+    shown = task.table(results)
+    table(task.headline(inputs, config), shown.columns, shown.rows)
     if json is not None:
         results.append(json)
         typer.echo(f"added to {json}")

@@ -1,0 +1,172 @@
+"""Images with boxes, from a VOC folder or COCO JSON.
+
+Plain Python: detectron2 is not needed to check a data set.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+_SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height
+_ORIENTATION = 0x0112  # the EXIF tag
+_MAX_LISTED = 20  # faults listed before "and N more"
+
+Corners = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in continuous pixel coordinates."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """One object: 0 ≤ x1 < x2 ≤ width in continuous pixel coordinates, and likewise y.
+
+    Attributes:
+        x1: left side.
+        y1: upper side.
+        x2: right side.
+        y2: lower side.
+        category: index into the classes of the split.
+        difficult: whether it does not count when scoring (VOC).
+        crowd: whether it stands for many objects, and is not trained on (COCO).
+        clipped: whether it reached over the border of its image and was cut.
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    category: int
+    difficult: bool = False
+    crowd: bool = False
+    clipped: bool = field(default=False, repr=False)  # the digest of a data set is made of reprs
+
+    @property
+    def corners(self) -> Corners:
+        """The four sides as x1, y1, x2, y2."""
+        return self.x1, self.y1, self.x2, self.y2
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """One image and its boxes.
+
+    Attributes:
+        id: unique in the data set.
+        path: the image file.
+        width: in pixels, as the image is to be seen.
+        height: in pixels.
+        boxes: in the order of the file.
+    """
+
+    id: str
+    path: Path
+    width: int
+    height: int
+    boxes: list[Box]
+
+
+@dataclass(frozen=True)
+class DetectionSplit:
+    """The images of one split.
+
+    Attributes:
+        name: as ``trainval`` or ``2007 trainval+2012 trainval``.
+        classes: names; boxes have indices into them.
+        images: with their boxes.
+        coco_json: the file that they come from; None for VOC.
+        eleven_point: whether average precision is VOC2007's, over 11 recalls.
+    """
+
+    name: str
+    classes: list[str]
+    images: list[AnnotatedImage]
+    coco_json: Path | None = None
+    eleven_point: bool = False
+
+    def boxes(self) -> list[Box]:
+        """All boxes of all images."""
+        boxes = []
+        for image in self.images:
+            boxes += image.boxes
+        return boxes
+
+    @property
+    def clipped(self) -> int:
+        """How many boxes reached over the border of their image and were cut."""
+        return sum(box.clipped for box in self.boxes())
+
+
+@dataclass
+class Faults:
+    """Everything wrong with a data set, collected so that it can be put right in one go.
+
+    Attributes:
+        lines: one for each fault.
+    """
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, path: Path, message: str) -> None:
+        """Note what is wrong with a file."""
+        self.lines.append(f"{path}: {message}")
+
+    def __str__(self) -> str:
+        text = "\n  ".join(self.lines[:_MAX_LISTED])
+        if len(self.lines) > _MAX_LISTED:
+            text += f"\n  and {len(self.lines) - _MAX_LISTED} more"
+        return text
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Read the width and height of an image as it is to be seen (EXIF), from its header.
+
+    Raises:
+        OSError: if it is missing or no image.
+    """
+    with Image.open(path) as image:
+        width, height = image.size
+        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+            return height, width
+        return width, height
+
+
+def fit_box(
+    corners: Corners,
+    size: tuple[int, int],
+    category: int,
+    *,
+    difficult: bool = False,
+    crowd: bool = False,
+) -> Box:
+    """Make a box that is clipped to its image.
+
+    Args:
+        corners: x1, y1, x2, y2.
+        size: width and height of the image.
+        category: index of its class.
+        difficult: whether it does not count when scoring.
+        crowd: whether it stands for many objects.
+
+    Raises:
+        ValueError: for a box that is not finite, inverted, empty or wholly outside.
+
+    Example:
+        >>> box = fit_box((-5.0, 2.0, 30.0, 40.0), (64, 48), 0)
+        >>> box.corners, box.clipped
+        ((0.0, 2.0, 30.0, 40.0), True)
+    """
+    x1, y1, x2, y2 = corners
+    width, height = size
+    if not np.isfinite(corners).all():
+        raise ValueError(f"box {corners} has a value that is no number")
+    if x2 <= x1 or y2 <= y1:
+        raise ValueError(
+            f"box {corners} is inverted or empty: its end does not lie after its start"
+        )
+    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        raise ValueError(f"box {corners} lies outside of the image of {width}×{height}")
+    inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+    return Box(
+        *inside, category, difficult=difficult, crowd=crowd, clipped=inside != corners
+    )
