@@ -1,7 +1,9 @@
-"""detectron2's training script with the zoo's backbones: its tools/train_net.py in short, plus two lines of ours.
+"""detectron2's training script with the zoo's backbones.
 
-DETECTRON2_DATASETS=data python examples/train_net.py --config-file downstream/detection/configs/voc07_c4.yaml \
-    --num-gpus 8 MODEL.WEIGHTS models/mine
+It is detectron2's tools/train_net.py in short, plus two lines of ours::
+
+    DETECTRON2_DATASETS=data python examples/train_net.py --num-gpus 8 \\
+        --config-file downstream/detection/configs/voc07_c4.yaml MODEL.WEIGHTS models/mine
 """
 
 import os
@@ -16,14 +18,18 @@ from downstream.detection import add_npid_config  # ours
 
 
 class Trainer(DefaultTrainer):
+    """detectron2's trainer, which evaluates as the data set asks for."""
+
     @classmethod
     def build_evaluator(cls, cfg, dataset_name):
+        """Build VOC's evaluator or COCO's."""
         if MetadataCatalog.get(dataset_name).evaluator_type == "pascal_voc":
             return PascalVOCDetectionEvaluator(dataset_name)
         return COCOEvaluator(dataset_name, output_dir=os.path.join(cfg.OUTPUT_DIR, "inference"))
 
 
 def setup(args):
+    """Read the config file and the options."""
     cfg = get_cfg()
     add_npid_config(cfg)  # ours
     cfg.merge_from_file(args.config_file)
@@ -34,6 +40,7 @@ def setup(args):
 
 
 def main(args):
+    """Train, or score a checkpoint with ``--eval-only``."""
     cfg = setup(args)
     if args.eval_only:
         model = Trainer.build_model(cfg)

@@ -167,6 +167,4 @@ def fit_box(
     if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
         raise ValueError(f"box {corners} lies outside of the image of {width}×{height}")
     inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-    return Box(
-        *inside, category, difficult=difficult, crowd=crowd, clipped=inside != corners
-    )
+    return Box(*inside, category, difficult=difficult, crowd=crowd, clipped=inside != corners)

@@ -5,10 +5,9 @@ from typing import ClassVar
 
 from downstream.detection.config import PRESETS, DetectConfig
 from downstream.task import TASKS, OnProgress, Task, TaskInputs
-from zoo.results import METRICS, Results
+from zoo.results import METRICS_FILE, Results
 
 
-@TASKS.register("detect")
 class Detect(Task[DetectConfig]):
     """Train a detector on the training split, score it on the test split, draw pictures.
 
@@ -37,7 +36,7 @@ class Detect(Task[DetectConfig]):
         """The line above the table."""
         return (
             f"Detection with {inputs.model_name} on {inputs.data}; "
-            f"pictures and {METRICS} in {config.out}"
+            f"pictures and {METRICS_FILE} in {config.out}"
         )
 
     def run(
@@ -82,5 +81,8 @@ class Detect(Task[DetectConfig]):
             hub_task_type=self.hub_task_type,
             details={"boxes clipped to their image": run.train.clipped + run.test.clipped},
         )
-        results.append(config.out / METRICS)
+        results.append(config.out / METRICS_FILE)
         return results
+
+
+TASKS.register(Detect.name)(Detect())

@@ -25,7 +25,7 @@ from zoo.utils.signals import Stop, Stopped
 _MAX_CHECKPOINTS = 2  # newest ones, which stay in the run folder
 
 
-class UnreadableImage(DataError):
+class UnreadableImageError(DataError):
     """An image that cannot be read, in a process that loads data.
 
     Says only what happened, where torch hands over a worker's whole traceback as its message.
@@ -48,12 +48,12 @@ class ImageMapper(DatasetMapper):
             entry: in detectron2's "standard dataset dict".
 
         Raises:
-            UnreadableImage: naming the file.
+            UnreadableImageError: naming the file.
         """
         try:
             pixels = np.asarray(zoo.data.images.read(entry["file_name"]))
         except DataError as error:
-            raise UnreadableImage(str(error)) from error
+            raise UnreadableImageError(str(error)) from error
         mapped = copy.deepcopy(entry)
         check_image_size(mapped, pixels)
         augmented = T.AugInput(pixels)

@@ -45,7 +45,7 @@ def detect(
     """Train a Faster R-CNN detector on a model, through detectron2."""
     from downstream.detection import Detect, DetectConfig
     from downstream.task import TaskInputs
-    from npid.console import counter, table
+    from npid.console import progress_bar, table
     from npid.options import pick_device
 
     config = DetectConfig(
@@ -63,8 +63,8 @@ def detect(
     config.check()
     task = Detect()
     inputs = TaskInputs(model, data)
-    with counter("detect", task.num_images(inputs, config)) as count:
-        results = task.run(inputs, config, count.add)
+    with progress_bar("detect", task.num_images(inputs, config)) as bar:
+        results = task.run(inputs, config, bar.add)
     shown = task.table(results)
     table(task.headline(inputs, config), shown.columns, shown.rows)
     if json is not None:

@@ -11,17 +11,18 @@ import torch
 from PIL import Image
 
 import zoo
+import zoo.data.images
+from downstream.detection.data import read_splits
 
 COLOURS = {"red": (220, 40, 40), "blue": (40, 40, 220)}
 
 
 def annotation(width, height, objects):
     """The XML of an image; ``objects`` are (class, (xmin, ymin, xmax, ymax))."""
-    inner = "".join(
-        f"<object><name>{name}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
-        "</bndbox></object>"
-        for name, (x1, y1, x2, y2) in objects
-    )
+    inner = ""
+    for name, (x1, y1, x2, y2) in objects:
+        corners = f"<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
+        inner += f"<object><name>{name}</name><bndbox>{corners}</bndbox></object>"
     size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
     return f"<annotation>{size}{inner}</annotation>"
 
@@ -57,7 +58,7 @@ def voc(tmp_path):
 
 @pytest.fixture
 def coco(tmp_path):
-    """The same scenes as COCO JSON, with category ids as COCO has them: not from 0, with gaps and one unused."""
+    """The same scenes as COCO JSON; category ids are COCO's: not from 0, with gaps, one unused."""
     root = tmp_path / "coco"
     ids = {"blue": 7, "red": 3}
     (root / "annotations").mkdir(parents=True)
@@ -108,7 +109,7 @@ def bccd(real, tmp_path_factory):
 
 @pytest.fixture
 def model(tmp_path):
-    """``model(arch)``: a saved model with statistics in its norms and pixel statistics of its own; its folder."""
+    """``model(arch)``: the folder of a saved model with statistics in its norms."""
 
     def make(arch: str, stem: str | None = None, **more) -> Path:
         torch.manual_seed(0)
@@ -120,3 +121,19 @@ def model(tmp_path):
         return zoo.save(net, tmp_path / f"{arch}-{stem}", replace=True)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def photo(bccd):
+    """A real image, as its file and as the zoo reads it, cut to 3×96×64 (uint8)."""
+    file = read_splits(bccd)[1].images[0].path
+    pixels = np.asarray(zoo.data.images.read(file))[100:196, 200:264]
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+
+@pytest.fixture
+def detectron2():
+    """Skips where detectron2 is not installed."""
+    pytest.importorskip(
+        "detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError
+    )
