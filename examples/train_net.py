@@ -2,7 +2,7 @@
 
 It is detectron2's tools/train_net.py in short, plus two lines of ours::
 
-    DETECTRON2_DATASETS=data python examples/train_net.py --num-gpus 8 \\
+    DETECTRON2_DATASETS=data python examples/train_net.py --num-gpus 8 \
         --config-file downstream/detection/configs/voc07_c4.yaml MODEL.WEIGHTS models/mine
 """
 
