@@ -10,7 +10,6 @@ from downstream.tasks import TASKS
 from npid.commands import (
     convert,
     demo,
-    detect,
     doctor,
     embed,
     export,
@@ -91,8 +90,6 @@ app.command("push")(push.push)
 app.command("pull")(pull.pull)
 for _name in TASKS:
     app.command(_name, help=TASKS[_name].help)(task_command(TASKS[_name]))
-if "detect" not in TASKS:
-    app.command("detect")(detect.detect)
 app.command("embed")(embed.embed)
 app.command("index")(index.index)
 app.command("search")(search.search)

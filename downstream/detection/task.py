@@ -4,10 +4,11 @@ import time
 from typing import ClassVar
 
 from downstream.detection.config import PRESETS, DetectConfig
-from downstream.task import TASKS, OnProgress, Task, TaskInputs
+from downstream.task import OnProgress, Task, TaskInputs, register_task
 from zoo.results import METRICS_FILE, Results
 
 
+@register_task
 class Detect(Task[DetectConfig]):
     """Train a detector on the training split, score it on the test split, draw pictures.
 
@@ -65,24 +66,17 @@ class Detect(Task[DetectConfig]):
         run = open_run(inputs.model_dir, inputs.data, config)
         detections = train_and_detect(run, config, on_progress)
         draw_pictures(run, detections, config.pictures)
-        results = Results(
-            task=self.name,
-            data=inputs.data,
+        results = self.results(
+            inputs,
+            config,
             split_sizes=run.split_sizes,
+            metrics=score(run.test, detections),
+            seconds=time.monotonic() - began,
             settings={
-                **config.recorded(),
                 "iterations": run.cfg.SOLVER.MAX_ITER,
                 "batch": run.cfg.SOLVER.IMS_PER_BATCH,
             },
-            metrics=score(run.test, detections),
-            model_sha256=inputs.model_sha256,
-            seconds=round(time.monotonic() - began, 1),
-            title=self.title,
-            hub_task_type=self.hub_task_type,
             details={"boxes clipped to their image": run.train.clipped + run.test.clipped},
         )
         results.append(config.out / METRICS_FILE)
         return results
-
-
-TASKS.register(Detect.name)(Detect())
