@@ -26,7 +26,7 @@ class DetectConfig(TaskConfig):
 
     options: tuple[str, ...] = option(
         (),
-        "detectron2's settings: SOLVER.MAX_ITER 500.",
+        "Settings of detectron2, such as SOLVER.MAX_ITER 500.",
         metavar="[KEY VALUE]...",
         positional=True,
     )
