@@ -34,6 +34,7 @@ class NpidBackbone(Backbone):
 
     Attributes:
         net: the zoo network; what lies above the last layer requested is replaced by identities.
+        shapes: channels and stride of each layer requested, lowest first.
     """
 
     def __init__(
@@ -75,9 +76,7 @@ class NpidBackbone(Backbone):
             module.requires_grad_(False)
         _replace_norms(net, norm, _module_ids(frozen))
         self.net = net
-        self._out_features = list(layers)
-        self._out_feature_channels = {name: shape.channels for name, shape in shapes.items()}
-        self._out_feature_strides = {name: shape.stride for name, shape in shapes.items()}
+        self.shapes = shapes
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Compute the feature maps of normalised images.
@@ -88,7 +87,11 @@ class NpidBackbone(Backbone):
         Returns:
             {layer: B×C×H'×W'}.
         """
-        return self.net.features(images, self._out_features)
+        return self.net.features(images, list(self.shapes))
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Return channels and stride of each feature map, as detectron2 asks for them."""
+        return dict(self.shapes)
 
 
 @BACKBONE_REGISTRY.register()

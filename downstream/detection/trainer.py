@@ -96,10 +96,12 @@ class Trainer(DefaultTrainer):
         self.checkpointer = SafeCheckpointer(
             self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
         )
-        kept = [hook for hook in super().build_hooks() if not isinstance(hook, hooks.EvalHook)]
-        for hook in kept:
+        kept = []
+        for hook in super().build_hooks():
             if isinstance(hook, hooks.PeriodicCheckpointer):
                 hook.max_to_keep = _MAX_CHECKPOINTS
+            if not isinstance(hook, hooks.EvalHook):
+                kept.append(hook)
         return kept
 
     def build_writers(self) -> list[EventWriter]:

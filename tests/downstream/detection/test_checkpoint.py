@@ -6,9 +6,8 @@ from torch import nn
 
 import zoo
 from downstream import detection
+from tests.downstream.detection.detectors import config, detector
 from zoo import ModelError, SettingsError
-
-from .detectors import config, detector
 
 pytest.importorskip(
     "detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError

@@ -3,9 +3,8 @@
 import pytest
 
 from downstream.detection.data import digest, read_splits
+from tests.downstream.detection.boxes import thing
 from zoo import DataError
-
-from .boxes import thing
 
 
 def test_a_split_without_boxes_that_count_and_a_folder_of_another_kind_are_refused(voc, tmp_path):

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from downstream import detection
-
-from .detectors import REDUCED
+from tests.downstream.detection.detectors import REDUCED
 
 pytest.importorskip(
     "detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError

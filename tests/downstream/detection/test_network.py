@@ -5,10 +5,17 @@ import torch
 
 import zoo
 from downstream import detection
+from tests.downstream.detection.detectors import (
+    DEPTHS,
+    POOLED,
+    REDUCED,
+    config,
+    detector,
+    error,
+    ours,
+)
 from zoo import SettingsError
 from zoo.models.backbone import BACKBONES
-
-from .detectors import DEPTHS, POOLED, REDUCED, config, detector, error, ours
 
 pytest.importorskip(
     "detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError

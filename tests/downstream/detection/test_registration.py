@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from downstream import detection
+from tests.downstream.detection.detectors import REDUCED
 from zoo import ModelError
-
-from .detectors import REDUCED
 
 pytest.importorskip(
     "detectron2.modeling", reason="detectron2 is not installed", exc_type=ImportError

@@ -9,11 +9,10 @@ import time
 import pytest
 import torch
 
+from tests.downstream.detection.detectors import FEW_REGIONS, detect, npid
 from zoo import RunError
 from zoo.utils.files import WriteError
 from zoo.utils.signals import Stopped
-
-from .detectors import FEW_REGIONS, detect, npid
 
 pytestmark = pytest.mark.usefixtures("detectron2")
 

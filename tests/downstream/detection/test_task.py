@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from downstream.detection.config import DetectConfig
+from tests.downstream.detection.detectors import FEW_REGIONS, npid
 from zoo import SettingsError
 from zoo.results import read_results
-
-from .detectors import FEW_REGIONS, npid
 
 needs_detectron2 = pytest.mark.usefixtures("detectron2")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .detectors import FEW_REGIONS, detect, npid
+from tests.downstream.detection.detectors import FEW_REGIONS, detect, npid
 
 pytestmark = pytest.mark.usefixtures("detectron2")
 

@@ -7,9 +7,8 @@ import pytest
 from downstream.detection import voc as voc_format
 from downstream.detection.annotations import Faults
 from downstream.detection.data import read_splits
+from tests.downstream.detection.boxes import BOX, SIZE, thing
 from zoo import DataError
-
-from .boxes import BOX, SIZE, thing
 
 BOMB = (
     '<!DOCTYPE a [<!ENTITY x0 "ha">'
