@@ -11,6 +11,7 @@ from typing import Any
 from zoo import __version__
 from zoo.errors import DataError, NpidError
 from zoo.utils.files import write_text
+from zoo.utils.nested import flatten_dict
 
 METRICS_FILE = "metrics.json"
 
@@ -132,6 +133,8 @@ def _parse(entry: Any) -> Results:
         if known.name in entry:
             values[known.name] = entry[known.name]
     _check_types(values)
+    values["metrics"] = flatten_dict(values["metrics"])
+    _check_numbers(values)
     return Results(**values)
 
 
@@ -142,6 +145,9 @@ def _check_types(values: dict[str, Any]) -> None:
     for key in _DICTS:
         if not isinstance(values[key], dict):
             raise TypeError(f"{key} must be a dictionary, got {values[key]!r}")
+
+
+def _check_numbers(values: dict[str, Any]) -> None:
     for name, value in (*values["metrics"].items(), ("seconds", values["seconds"])):
         if not _is_number(value):
             raise TypeError(f"{values['task']}: {name} must be a number, got {value!r}")

@@ -52,6 +52,13 @@ def test_a_newer_files_keys_are_left_out_and_survive_an_append(tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text())[0] == entry
 
 
+def test_nested_metrics_get_dotted_names(tmp_path):
+    entry = {**SMALLEST, "metrics": {"res5": {"top1": 0.5, "top5": 0.75}}}
+    (tmp_path / "metrics.json").write_text(json.dumps([entry]))
+    (results,) = read_results(tmp_path / "metrics.json")
+    assert results.metrics == {"res5.top1": 0.5, "res5.top5": 0.75}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

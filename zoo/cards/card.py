@@ -14,6 +14,7 @@ from zoo.errors import ModelError
 from zoo.models import Backbone, bundled
 from zoo.models.model_dir import BANK, describe, read_config
 from zoo.results import METRICS_FILE, Results, read_results
+from zoo.utils.nested import flatten_dict
 
 TAG = "npid-zoo"
 """The tag on the Hub by which published models are found."""
@@ -70,8 +71,8 @@ def render(directory: str | Path, *, repo: str | None = None) -> str:
         meta={"converted": None, "license": None, "precision": None, **meta},
         parameters=count_parameters(model),
         training=_training(meta),
-        data=_flatten(meta["data"], "data") if meta.get("data") else [],
-        versions=_flatten(meta.get("versions", {})),
+        data=flatten_dict({"data": meta["data"]}) if meta.get("data") else {},
+        versions=flatten_dict(meta.get("versions", {})),
         results=results,
         layers=model.layers,
         bank=(directory / BANK).is_file(),
@@ -107,13 +108,14 @@ def _name_to_load(directory: Path) -> str:
     return directory.name if is_bundled else f"path/to/{directory.name}"
 
 
-def _training(meta: dict[str, Any]) -> list[tuple[str, Any]]:
+def _training(meta: dict[str, Any]) -> dict[str, Any]:
     """How the model was trained: what has no place of its own, and every setting."""
-    pairs = []
+    shown = {}
     for key, value in meta.items():
         if key not in _SHOWN_APART:
-            pairs += _flatten(value, key)
-    return pairs + _flatten(meta.get("settings", {}), "settings")
+            shown[key] = value
+    shown["settings"] = meta.get("settings", {})
+    return flatten_dict(shown)
 
 
 def _task_type(result: Results) -> str:
@@ -199,14 +201,4 @@ def _cell(value: Any) -> str:
 
 
 def _settings_text(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in _flatten(settings))
-
-
-def _flatten(value: Any, name: str = "") -> list[tuple[str, Any]]:
-    """List nested settings by dotted names."""
-    if not isinstance(value, dict):
-        return [(name, value)]
-    pairs = []
-    for key, item in value.items():
-        pairs += _flatten(item, f"{name}.{key}" if name else str(key))
-    return pairs
+    return ", ".join(f"{name} {value}" for name, value in flatten_dict(settings).items())
