@@ -19,19 +19,19 @@ pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def folder(tmp_path_factory):
     """A model, and a store of blue and red images."""
     root = tmp_path_factory.mktemp("served")
     draw = np.random.default_rng(0)
     for name, colour in (("blue", (20, 40, 220)), ("red", (220, 40, 20))):
         for split, count in (("train", 15), ("test", 1)):
-            folder = root / "data" / split / name
-            folder.mkdir(parents=True)
+            images = root / "data" / split / name
+            images.mkdir(parents=True)
             for i in range(count):
                 pixels = np.clip(np.array(colour) + draw.normal(0, 20, (24, 24, 3)), 0, 255).astype(
                     np.uint8
                 )
-                Image.fromarray(pixels).save(folder / f"{i}.png")
+                Image.fromarray(pixels).save(images / f"{i}.png")
     torch.manual_seed(0)
     zoo.save(zoo.create("resnet10", embed_dim=8, input=zoo.InputSpec(size=24)), root / "model")
     embed(root / "model", str(root / "data"), root / "photos", EmbedConfig())
@@ -40,14 +40,14 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(chromium, place):
+def address(chromium, folder):
     """Where ``npid serve`` says it is; it must end cleanly by Ctrl-C."""
     words = [
         sys.executable,
         "-m",
         "npid",
         "serve",
-        str(place / "photos"),
+        str(folder / "photos"),
         "--port",
         "0",
         "--top",
@@ -77,9 +77,9 @@ def test_it_listens_on_loopback_only(address):
 
 
 @pytest.mark.parametrize(("width", "dark"), [(360, True), (1280, False)])
-def test_a_chosen_image_shows_its_neighbours_vote_and_latency(visit, address, place, width, dark):
+def test_a_chosen_image_shows_its_neighbours_vote_and_latency(visit, address, folder, width, dark):
     page = visit(address, width=width, dark=dark)
-    page.locator("input[type=file]").set_input_files(place / "data" / "test" / "red" / "0.png")
+    page.locator("input[type=file]").set_input_files(folder / "data" / "test" / "red" / "0.png")
     page.locator(".query").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     answer = page.locator("#answer")
@@ -98,7 +98,7 @@ def test_a_chosen_image_shows_its_neighbours_vote_and_latency(visit, address, pl
     assert page.locator("#answer .tiles img").count() == 6
 
 
-def test_a_dropped_image_is_searched_and_what_is_none_gets_a_message(visit, address, place):
+def test_a_dropped_image_is_searched_and_what_is_none_gets_a_message(visit, address, folder):
     page = visit(address, refused=True)
     drop = """async ([kind, bytes]) => {
       const files = new DataTransfer();
@@ -107,11 +107,11 @@ def test_a_dropped_image_is_searched_and_what_is_none_gets_a_message(visit, addr
       document.querySelector("form").dispatchEvent(new DragEvent("drop", what));
     }"""
     page.evaluate(
-        drop, ["image/png", list((place / "data" / "test" / "blue" / "0.png").read_bytes())]
+        drop, ["image/png", list((folder / "data" / "test" / "blue" / "0.png").read_bytes())]
     )
     page.locator(".query").wait_for()
     assert "blue" in page.locator(".votes tr").first.inner_text()
-    page.locator("input[type=file]").set_input_files(place / "page.txt")
+    page.locator("input[type=file]").set_input_files(folder / "page.txt")
     page.locator(".fault").wait_for()
     assert (
         "not an image file" in page.locator(".fault").inner_text()
@@ -124,9 +124,9 @@ def test_a_dropped_image_is_searched_and_what_is_none_gets_a_message(visit, addr
     page.get_by_text("larger than 1 MB").wait_for()
 
 
-def test_without_a_script_the_form_answers_too(visit, address, place):
+def test_without_a_script_the_form_answers_too(visit, address, folder):
     page = visit(address, java_script_enabled=False)
-    page.locator("input[type=file]").set_input_files(place / "data" / "test" / "red" / "0.png")
+    page.locator("input[type=file]").set_input_files(folder / "data" / "test" / "red" / "0.png")
     page.get_by_role("button", name="Search").click()
     page.locator(".query").wait_for()
     assert "red" in page.locator(".votes tr").first.inner_text()

@@ -32,7 +32,10 @@ def test_hidden_settings_have_no_option_and_the_seed_comes_last():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["finetune", "npid-cifar10-small", "digits", "--seeds", "0"], "greater than or equal to 1"),
+        (
+            ["finetune", "npid-cifar10-small", "digits", "--seeds", "0"],
+            "greater than or equal to 1",
+        ),
         (["finetune", "npid-cifar10-small", "digits", "--lr", "-1"], "lr must be positive"),
         (["linear", "npid-cifar10-small", "digits", "--preset", "x"], "unknown linear preset 'x'"),
         (["knn", "npid-cifar10-small", "digits", "--k", "5000"], "k=5000 is larger than the 1437"),

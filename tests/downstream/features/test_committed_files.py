@@ -6,6 +6,7 @@ from downstream.features.committed_files import CommittedFiles
 from zoo.utils.files import WriteError
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs Linux's /proc")
 def test_files_are_on_the_disk_before_the_manifest_is_replaced(tmp_path, monkeypatch):
     synced = []
     fsync = os.fsync
