@@ -1,7 +1,9 @@
-"""The kNN score of a model in training: bank rows are the reference, so only the test images are embedded."""
+"""The kNN score of a model in training.
+
+The bank's rows are the reference, so only the test images are embedded.
+"""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,19 +14,29 @@ from downstream.features.extract import embeddings
 from downstream.nearest import nearest
 from downstream.voting import class_votes
 from pretrain.communicator import Communicator
-from pretrain.memory_bank import shard_bounds
-from zoo import DataError
+from pretrain.memory_bank import MemoryBank, shard_bounds
+from pretrain.trainer import Monitor
+from zoo import Backbone, DataError
 from zoo.data.sources import Source, Subset, open_source
 
-_K, _TEMPERATURE = 200, 0.07  # neighbours that vote, and τ of their weights (paper)
+_NEIGHBOURS = 200  # that vote (paper)
+_TEMPERATURE = 0.07  # of their weights (paper)
+_ROWS_PER_CHUNK = 1 << 16
 
 
-def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[float], None]) -> Any:
-    """A monitor for ``pretrain``, or None where the data set has no labels or no test split.
+def knn_monitor(
+    train: Source, *, device: str, workers: int, on_score: Callable[[float], None]
+) -> Monitor | None:
+    """Make a monitor for ``pretrain`` that scores a model by its nearest neighbours.
 
     Args:
-        train: the training images.
-        told: is called with each top-1 accuracy, 0–1.
+        train: The training images.
+        device: Where the model runs.
+        workers: Processes that decode images; 0 for this one.
+        on_score: Called with each top-1 accuracy, 0–1.
+
+    Returns:
+        None where the data set has no labels or no test split.
     """
     if train.labels is None:
         return None
@@ -34,53 +46,68 @@ def knn_monitor(train: Source, *, device: str, workers: int, told: Callable[[flo
         return None
     if test.labels is None:
         return None
-    labels = torch.from_numpy(train.labels)
+    train_labels = torch.from_numpy(train.labels)
+    num_classes = int(train_labels.max()) + 1
 
-    def monitor(model: Any, bank: Any) -> dict[str, float]:
-        """Each process embeds a share of the test images and searches its share of the rows for all of them."""
-        communicator, k = bank.communicator, min(_K, len(bank))
-        cuts = shard_bounds(len(test), communicator.size)
-        share = (
-            Subset(test, np.arange(*cuts[communicator.rank : communicator.rank + 2]))
-            if communicator.size > 1
-            else test
-        )
-        mine, good = embeddings(model, share, device=device, workers=workers)
-        rows = torch.cat([some.float() for some in bank.iter_chunks(1 << 16)])
-        queries = torch.cat(communicator.all_gather_object(mine)).to(rows.device)
-        cosines, at = nearest(rows, queries, min(k, len(rows)))
-        near = labels[at.cpu() + bank.local_range[0]]
-        found = class_votes(
-            *best(communicator, cosines.cpu(), near, k, cuts), _TEMPERATURE, int(labels.max()) + 1
-        ).argmax(1)
-        right = (found == torch.from_numpy(share.labels))[good].sum()
-        right, asked = communicator.all_reduce_sum(torch.stack([right, good.sum()])).tolist()
-        told(top1 := right / asked)
+    def monitor(model: Backbone, bank: MemoryBank) -> dict[str, float]:
+        """Score the model.
+
+        Each process embeds a share of the test images and searches its rows of the bank for all.
+        """
+        communicator = bank.communicator
+        bounds = shard_bounds(len(test), communicator.size)
+        share: Source = test
+        if communicator.size > 1:
+            start, end = bounds[communicator.rank : communicator.rank + 2]
+            share = Subset(test, np.arange(start, end))
+        local_queries, readable = embeddings(model, share, device=device, workers=workers)
+        chunks = []
+        for chunk in bank.iter_chunks(_ROWS_PER_CHUNK):
+            chunks.append(chunk.float())
+        rows = torch.cat(chunks)
+        queries = torch.cat(communicator.all_gather_object(local_queries)).to(rows.device)
+        k = min(_NEIGHBOURS, len(bank))
+        cosines, positions = nearest(rows, queries, min(k, len(rows)))
+        first_row, _ = bank.local_range
+        neighbours = train_labels[positions.cpu() + first_row]
+        cosines, neighbours = merge_nearest(communicator, cosines.cpu(), neighbours, k, bounds)
+        predicted = class_votes(cosines, neighbours, _TEMPERATURE, num_classes).argmax(1)
+        share_labels, _ = share.require_labels()
+        correct = (predicted == torch.from_numpy(share_labels))[readable].sum()
+        counts = communicator.all_reduce_sum(torch.stack([correct, readable.sum()]))
+        num_correct, num_readable = counts.tolist()
+        top1 = num_correct / num_readable
+        on_score(top1)
         return {"top1": top1}
 
     return monitor
 
 
-def best(
-    communicator: Communicator, cosines: Tensor, labels: Tensor, k: int, cuts: list[int]
+def merge_nearest(
+    communicator: Communicator, cosines: Tensor, labels: Tensor, k: int, bounds: list[int]
 ) -> tuple[Tensor, Tensor]:
-    """The k nearest of all rows, for a share of the queries, out of the nearest that each process found among its own.
+    """Pick the k nearest of all rows out of the nearest that each process found among its own.
 
     Args:
-        cosines, labels: Q×c, of this process's rows; c is less than k only where it has fewer.
-        cuts: where each process's share of the queries begins, and the end.
+        communicator: The processes.
+        cosines: Q×c, falling, of all queries with this process's rows; c is less than k only where
+            it has fewer rows.
+        labels: Q×c, of these rows.
+        k: How many to keep.
+        bounds: Where each process's share of the queries begins, and the end.
 
     Returns:
-        q×k cosines, falling, and labels, of this process's share.
+        q×k cosines, falling, and labels, of this process's share of the queries.
     """
     if communicator.size == 1:
         return cosines, labels
-    give = [end - start for start, end in zip(cuts, cuts[1:], strict=False)]
-    take = [give[communicator.rank]] * communicator.size
+    send_counts = [end - start for start, end in zip(bounds, bounds[1:], strict=False)]
+    receive_counts = [send_counts[communicator.rank]] * communicator.size
 
-    def everyones(x: Tensor, filler: float) -> Tensor:
-        padded = F.pad(x, (0, k - x.shape[1]), value=filler)
-        return torch.cat(communicator.all_to_all(padded, give, take).chunk(communicator.size), 1)
+    def of_all_processes(values: Tensor, filler: float) -> Tensor:
+        padded = F.pad(values, (0, k - values.shape[1]), value=filler)
+        received = communicator.all_to_all(padded, send_counts, receive_counts)
+        return torch.cat(received.chunk(communicator.size), 1)
 
-    cosines, order = everyones(cosines, -torch.inf).topk(k, dim=1)
-    return cosines, everyones(labels, 0).gather(1, order)
+    cosines, order = of_all_processes(cosines, -torch.inf).topk(k, dim=1)
+    return cosines, of_all_processes(labels, 0).gather(1, order)

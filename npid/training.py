@@ -1,76 +1,93 @@
-"""Pretraining as the command line shows it; the demo uses it too."""
+"""Pretraining as the command line shows it."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
-from npid.console import log, progress_bar
+from npid.console import ProgressBar, log, progress_bar
 from npid.monitor import knn_monitor
 from pretrain import PretrainConfig, pretrain
-from pretrain.checkpoint import CHECKPOINT, read_progress
+from pretrain.checkpoint import CHECKPOINT, RunProgress, read_progress
 from pretrain.communicator import open_communicator
 from pretrain.config import from_dict
+from pretrain.trainer import StepReport
 from zoo.data.sources import open_source
 
 
 def train(
     data: str,
     out: Path,
-    settings: PretrainConfig,
+    config: PretrainConfig,
     *,
     resume: bool = False,
     device: str = "cpu",
     workers: int = 0,
     skip_bad: bool = False,
-    keep_settings: bool = True,
+    same_settings: bool = True,
     change_processes: bool = False,
 ) -> Path:
-    """Open the data, train with progress and kNN scores, return the run folder.
+    """Open the data and train, with progress and kNN scores on the terminal.
 
     Args:
-        keep_settings: whether ``settings`` were asked for, and so must be those of a run that is resumed.
-        change_processes: whether another number of processes may go on with a run.
+        data: A data set, as :func:`zoo.data.sources.open_source` takes it.
+        out: The run folder.
+        config: Of the run.
+        resume: Whether to go on with the run in ``out``, or begin it.
+        device: Where to train.
+        workers: Processes that decode images; 0 for this one.
+        skip_bad: Whether images that cannot be read are left out.
+        same_settings: Whether ``config`` was asked for, and so must be that of a run that is
+            resumed.
+        change_processes: Whether another number of processes may go on with a run.
+
+    Returns:
+        The run folder.
     """
     with open_communicator(device) as communicator:
         source = communicator.rank_zero_first(lambda: open_source(data, skip_bad=skip_bad))
-        first = communicator.rank == 0
-        begun = resume and (out / CHECKPOINT).exists()
-        at = communicator.rank_zero_first(lambda: read_progress(out) if begun else None)
-        if at and not keep_settings:
-            settings = from_dict(at.settings)
-        epochs = settings.epochs
-        done = at.epoch * len(source) + at.loss_count if at else 0
-        if first:
-            many = f" and {communicator.size - 1} more" if communicator.size > 1 else ""
+        is_first = communicator.rank == 0
+
+        def read_existing() -> RunProgress | None:
+            if resume and (out / CHECKPOINT).exists():
+                return read_progress(out)
+            return None
+
+        progress = communicator.rank_zero_first(read_existing)
+        images_done = 0
+        if progress is not None:
+            images_done = progress.epoch * len(source) + progress.loss_count
+            if not same_settings:
+                config = from_dict(progress.settings)
+        if is_first:
+            others = f" and {communicator.size - 1} more" if communicator.size > 1 else ""
             log.print(
-                f"{data}: {len(source):,} images; {settings.backbone} on {device}{many}, {epochs} epochs"
+                f"{data}: {len(source):,} images; {config.backbone} on {device}{others}, "
+                f"{config.epochs} epochs"
             )
 
-        def told(top1: float) -> None:
-            if first:
+        def on_score(top1: float) -> None:
+            if is_first:
                 log.print(f"kNN top-1 {top1:.2%}")
 
-        with (
-            progress_bar("pretrain", epochs * len(source), done) if first else nullcontext() as bar
-        ):
+        shown: AbstractContextManager[ProgressBar | None] = nullcontext()
+        if is_first:
+            shown = progress_bar("pretrain", config.epochs * len(source), images_done)
+        with shown as bar:
 
-            def on_step(now: dict[str, Any]) -> None:
+            def on_step(report: StepReport) -> None:
                 if bar is not None:
-                    bar.add(
-                        now["images"], f"epoch {now['epoch'] + 1}/{epochs} loss {now['loss']:.3f}"
-                    )
+                    epoch = f"epoch {report['epoch'] + 1}/{config.epochs}"
+                    bar.add(report["images"], f"{epoch} loss {report['loss']:.3f}")
 
-            monitor = knn_monitor(source, device=device, workers=workers, told=told)
             return pretrain(
                 source,
                 out,
-                settings,
+                config,
                 resume=resume,
                 device=device,
                 workers=workers,
-                monitor=monitor,
+                monitor=knn_monitor(source, device=device, workers=workers, on_score=on_score),
                 on_step=on_step,
-                same_settings=keep_settings,
+                same_settings=same_settings,
                 communicator=communicator,
                 change_processes=change_processes,
             )

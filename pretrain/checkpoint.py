@@ -1,6 +1,7 @@
 """One file that holds a whole run: ``checkpoint.safetensors``, replaced in one step."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from torch import Tensor
 from zoo import RunError
 from zoo.utils.files import new_file
 
-CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+CHECKPOINT = "checkpoint.safetensors"
+METRICS = "metrics.jsonl"
+_HEADER = "npid"  # the key of our part of the file's metadata
 _FORMAT = 1
 
 
@@ -22,15 +25,16 @@ class RunProgress:
     """Where a run stands: everything about it that is no tensor.
 
     Attributes:
-        settings: resolved, as plain values.
-        data: name, count and digest of the data set.
-        epoch: epochs completed.
-        step: steps done in the epoch after those.
-        total: steps done since the start.
-        seconds: of training, scoring excluded.
-        loss_sum, loss_count: of the epoch so far.
-        versions: of the libraries that made it.
-        processes: that train together.
+        settings: Resolved, as plain values.
+        data: Name, count and digest of the data set.
+        versions: Of the libraries that made it.
+        epoch: Epochs completed.
+        step: Steps done in the epoch after those.
+        total: Steps done since the start.
+        seconds: Of training, scoring excluded.
+        loss_sum: Of the images of the epoch so far.
+        loss_count: How many images those are.
+        processes: How many train together.
     """
 
     settings: dict[str, Any]
@@ -45,26 +49,30 @@ class RunProgress:
     processes: int = 1
 
 
-def save(run: Path, tensors: dict[str, Tensor], position: RunProgress) -> None:
+def save(run: Path, tensors: Mapping[str, Tensor], progress: RunProgress) -> None:
     """Replace the checkpoint; the old one stays whole until the new one is.
 
+    Args:
+        run: The run folder.
+        tensors: By name, each name beginning with its part and a dot.
+        progress: Where the run stands.
+
     Raises:
-        WriteError: if it cannot be written; the old one is intact.
+        WriteError: If it cannot be written; the old one is intact.
     """
-    meta = json.dumps({"format": _FORMAT, **asdict(position)})
-    with new_file(run / CHECKPOINT) as aside:
-        save_file(
-            {name: t.detach().contiguous() for name, t in tensors.items()},
-            aside,
-            metadata={"npid": meta},
-        )
+    header = json.dumps({"format": _FORMAT, **asdict(progress)})
+    contiguous: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        contiguous[name] = tensor.detach().contiguous()
+    with new_file(run / CHECKPOINT) as temporary:
+        save_file(contiguous, temporary, metadata={_HEADER: header})
 
 
 def read_progress(run: str | Path) -> RunProgress:
-    """Where a run stands, without its tensors.
+    """Read where a run stands, without its tensors.
 
     Raises:
-        RunError: if there is no checkpoint, or it is none of ours.
+        RunError: If there is no checkpoint, or it is none of ours.
     """
     path = Path(run) / CHECKPOINT
     if not path.is_file():
@@ -73,26 +81,63 @@ def read_progress(run: str | Path) -> RunProgress:
         )
     try:
         with safe_open(path, "pt") as file:
-            meta = json.loads((file.metadata() or {})["npid"])
-        if meta.pop("format") != _FORMAT:
+            header = json.loads((file.metadata() or {})[_HEADER])
+        if header.pop("format") != _FORMAT:
             raise RunError(
                 f"{path}: written by another version of npid-zoo; resume it with that one"
             )
-        return RunProgress(**meta)
+        progress = RunProgress(**header)
+        _check(progress)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise RunError(f"{path}: not a complete checkpoint ({error})") from error
+    return progress
+
+
+def _check(progress: RunProgress) -> None:
+    """Check what a file may claim.
+
+    Raises:
+        ValueError: Naming the first value that cannot be.
+    """
+    for name in ("settings", "data", "versions"):
+        if not isinstance(getattr(progress, name), dict):
+            raise ValueError(f"{name} must be an object")
+    for name in ("count", "digest"):
+        if name not in progress.data:
+            raise ValueError(f"data must have a {name}")
+    for name in ("epoch", "step", "total", "loss_count", "processes"):
+        value = getattr(progress, name)
+        if not isinstance(value, int) or value < 0:
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
+    for name in ("seconds", "loss_sum"):
+        value = getattr(progress, name)
+        if not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number, got {value!r}")
 
 
 def read_tensors(
     run: str | Path, part: str, device: str | torch.device = "cpu", rows: slice | None = None
 ) -> dict[str, Tensor]:
-    """The tensors of one part (``model``, ``bank``, ``objective``, ``optimizer``), names without the prefix.
+    """Read the tensors of one part of a checkpoint.
 
     Args:
-        rows: read no others.
+        run: The run folder.
+        part: ``model``, ``bank``, ``objective`` (the loss) or ``optimizer``.
+        device: Where the tensors go.
+        rows: Read no others of each tensor; all by default.
+
+    Returns:
+        Tensors by name, without the part.
     """
+    prefix = f"{part}."
+    tensors: dict[str, Tensor] = {}
     with safe_open(Path(run) / CHECKPOINT, "pt", device=str(device)) as file:
-        names = [name for name in file.keys() if name.startswith(f"{part}.")]  # noqa: SIM118  no mapping
-        if rows is None:
-            return {name[len(part) + 1 :]: file.get_tensor(name) for name in names}
-        return {name[len(part) + 1 :]: file.get_slice(name)[rows].to(device) for name in names}
+        for full_name in list(file.keys()):
+            if not full_name.startswith(prefix):
+                continue
+            name = full_name.removeprefix(prefix)
+            if rows is None:
+                tensors[name] = file.get_tensor(full_name)
+            else:
+                tensors[name] = file.get_slice(full_name)[rows].to(device)
+    return tensors

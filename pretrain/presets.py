@@ -1,4 +1,4 @@
-"""Named settings. Each header gives the command, how long it takes and what to expect."""
+"""Settings that have a name. Each header gives the command, how long it takes and what to expect."""
 
 from pretrain.config import PretrainConfig
 from pretrain.losses.exact import ExactConfig
@@ -8,21 +8,23 @@ from zoo.utils.registry import Registry
 
 PRESETS: Registry[PretrainConfig] = Registry("preset")
 
-_CIFAR = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
+_CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
+_CIFAR_STD = (0.2470, 0.2435, 0.2616)
 
 # npid pretrain IMAGENET --out runs/imagenet --preset paper-imagenet
-# The paper's recipe as the authors' code has it, with the exact softmax in place of NCE (set loss.name=nce for
-# theirs). The paper reports a kNN top-1 of 46.5 for ResNet-50; not trained by us yet.
+# The paper's recipe as the authors' code has it, with the exact softmax in place of NCE (--loss nce
+# for theirs). The paper reports a kNN top-1 of 46.5 for ResNet-50; not trained by us yet.
 PRESETS.register("paper-imagenet")(PretrainConfig(decay_all=True))
 
 # npid pretrain cifar10 --out runs/cifar10 --preset paper-cifar10
-# The authors' CIFAR-10 recipe: no flip, exact softmax, τ=0.1. The paper reports a kNN top-1 of 80.8; not trained by us
-# yet: it needs a GPU.
+# The authors' CIFAR-10 recipe: no flip, exact softmax, τ=0.1. The paper reports a kNN top-1 of 80.8;
+# not trained by us yet: it needs a GPU.
 PRESETS.register("paper-cifar10")(
     PretrainConfig(
         backbone="resnet18",
         stem="cifar",
-        **_CIFAR,  # type: ignore[arg-type]
+        mean=_CIFAR_MEAN,
+        std=_CIFAR_STD,
         loss=ExactConfig(temperature=0.1),
         batch_size=128,
         weight_decay=5e-4,
@@ -32,13 +34,14 @@ PRESETS.register("paper-cifar10")(
 )
 
 # npid pretrain cifar10 --out runs/small --preset cifar10-cpu
-# 13 minutes on two CPU cores: kNN top-1 65.0 on the test images (65.6 in another run; raw pixels 42.3, untrained 28.1
-# by the bank). With --epochs 80: 69.8, the bundled npid-cifar10-small. Measured with `npid knn` on a JPEG copy of
-# CIFAR-10; docs/results.md.
+# 13 minutes on two CPU cores: kNN top-1 65.0 on the test images (65.6 in another run; raw pixels
+# 42.3, untrained 28.1 by the bank). With --epochs 80: 69.8, the bundled npid-cifar10-small. Measured
+# with `npid knn` on a JPEG copy of CIFAR-10; docs/results.md.
 PRESETS.register("cifar10-cpu")(
     PretrainConfig(
         backbone="resnet10",
-        **_CIFAR,  # type: ignore[arg-type]
+        mean=_CIFAR_MEAN,
+        std=_CIFAR_STD,
         loss=InfoNCEConfig(shared=True, rescale_negatives=True, temperature=0.07),
         bank_dtype="bfloat16",
         bank_init="features",

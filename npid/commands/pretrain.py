@@ -1,6 +1,8 @@
+"""``npid pretrain``."""
+
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,34 +13,51 @@ def pretrain(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="DATA", help="Folder of images or parquet, or a name such as digits."
+            metavar="DATA", help="A folder of images or parquet, or a name such as digits."
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="The run folder: checkpoint and metrics.")
+        Path | None,
+        typer.Option(metavar="RUN", help="Keep checkpoint and metrics in this run folder."),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="paper-imagenet (default), paper-cifar10, cifar10-cpu, digits."),
+        typer.Option(
+            metavar="NAME",
+            help="Start from these settings: paper-imagenet (the default), paper-cifar10, "
+            "cifar10-cpu or digits.",
+        ),
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="One of `npid list`.")] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Train this backbone, one that `npid list` shows."),
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", help="Start from this model, with its backbone, input and dim."
+            metavar="MODEL",
+            help="Start from this model's weights, with its backbone, input and embed_dim.",
         ),
     ] = None,
-    objective: Annotated[
-        str | None, typer.Option(help="exact, nce, infonce or parametric.")
+    loss: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Minimise this loss: exact, nce, infonce, parametric, …"),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
+    objective: Annotated[str | None, typer.Option(hidden=True, help="As --loss.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Make so many passes over the images.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any setting, as augment.hue=0.1; repeatable."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change any setting, as in --set augment.hue=0.1; may be repeated.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Draw everything that is random from this seed.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, or begin it.")
     ] = False,
@@ -51,15 +70,19 @@ def pretrain(
     plan: Annotated[
         bool,
         typer.Option(
-            "--plan", help="Train nothing; show what a run takes in memory, arithmetic and network."
+            "--plan",
+            help="Train nothing; show what a run takes in memory, arithmetic and network.",
         ),
     ] = False,
     devices: Annotated[
-        int | None, typer.Option(min=1, metavar="W", help="With --plan: how many train together.")
+        int | None,
+        typer.Option(min=1, metavar="W", help="With --plan: plan for so many devices together."),
     ] = None,
     images: Annotated[
         int | None,
-        typer.Option(min=2, metavar="N", help="With --plan: how many images, in place of DATA."),
+        typer.Option(
+            min=2, metavar="N", help="With --plan: plan for so many images, in place of DATA."
+        ),
     ] = None,
     device: Device = "auto",
     workers: Workers = 0,
@@ -69,64 +92,96 @@ def pretrain(
     from npid.options import pick_device
     from npid.planning import count_images, show_plan
     from npid.training import train
-    from pretrain import PRESETS, override
+    from pretrain import PRESETS, override, with_changes
     from zoo import SettingsError
 
-    changes = {"backbone": backbone, "objective.name": objective, "epochs": epochs, "seed": seed}
-    asked = {key: str(value) for key, value in changes.items() if value is not None}
-    if init is not None:
-        asked = _of_model(init) | asked
-    if backbone is not None:
-        asked["stem"] = "none"  # the backbone's own, unless --set says otherwise
-    for pair in set_ or []:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise SettingsError(f"--set takes KEY=VALUE, got {pair!r}")
-        asked[key.strip()] = value.strip()
-    settings = override(PRESETS[preset or "paper-imagenet"], asked)
-    place = (
-        device if plan and device != "auto" else pick_device(device)
-    )  # a plan may be for another machine
+    requested = _requested_changes(
+        init=init, backbone=backbone, loss=loss or objective, epochs=epochs, seed=seed
+    )
+    texts = _parse_pairs(set_ or [])
+    config = with_changes(PRESETS[preset or "paper-imagenet"], requested)
+    config = override(config, texts)
+    if plan and device != "auto":
+        chosen_device = device  # a plan may be for another machine
+    else:
+        chosen_device = pick_device(device)
     if plan:
-        return show_plan(settings, count_images(data, images, skip_bad), devices or 1, place)
+        show_plan(config, count_images(data, images, skip_bad), devices or 1, chosen_device)
+        return
     if devices is not None or images is not None:
         raise SettingsError(
             "--devices and --images only go with --plan; torchrun decides how many processes train"
         )
     if data is None or out is None:
-        raise SettingsError(
-            f"{'DATA' if data is None else '--out RUN'} is missing: npid pretrain DATA --out RUN"
-        )
+        missing = "DATA" if data is None else "--out RUN"
+        raise SettingsError(f"{missing} is missing: npid pretrain DATA --out RUN")
     run = train(
         data,
         out,
-        settings,
+        config,
         resume=resume,
-        device=place,
+        device=chosen_device,
         workers=workers,
         skip_bad=skip_bad,
-        keep_settings=preset is not None or bool(asked),
+        same_settings=preset is not None or bool(requested) or bool(texts),
         change_processes=change_processes,
     )
     if os.environ.get("RANK", "0") == "0":
         typer.echo(f"saved in {run}; `npid export {run} --to DIR` makes a model of it.")
 
 
-def _of_model(init: str) -> dict[str, str]:
-    """The settings that a run which starts from a model shares with it."""
+def _requested_changes(
+    *,
+    init: str | None,
+    backbone: str | None,
+    loss: str | None,
+    epochs: int | None,
+    seed: int | None,
+) -> dict[str, Any]:
+    """Collect the settings that have an option of their own, by dotted name."""
+    changes: dict[str, Any] = {}
+    if init is not None:
+        changes |= _settings_of_model(init)
+    if backbone is not None:
+        changes["backbone"] = backbone
+        changes["stem"] = None  # the backbone's own, unless --set says otherwise
+    if loss is not None:
+        changes["loss.name"] = loss
+    if epochs is not None:
+        changes["epochs"] = epochs
+    if seed is not None:
+        changes["seed"] = seed
+    return changes
+
+
+def _settings_of_model(init: str) -> dict[str, Any]:
+    """Find the settings that a run which starts from a model shares with it."""
     import zoo
 
     model = zoo.load(init)
-    spec = model.input
-    mean, std = (",".join(map(str, values)) for values in (spec.mean, spec.std))
-    found: dict[str, object] = {
+    return {
+        "init": init,
         "backbone": model.arch,
         "stem": model.stem,
-        "dim": model.embed_dim,
-        "mean": mean,
-        "std": std,
+        "embed_dim": model.embed_dim,
+        "mean": model.input.mean,
+        "std": model.input.std,
+        "augment.size": model.input.size,
     }
-    return {key: str(value) for key, value in found.items()} | {
-        "init": init,
-        "augment.size": str(spec.size),
-    }
+
+
+def _parse_pairs(pairs: list[str]) -> dict[str, str]:
+    """Split what --set was given.
+
+    Raises:
+        SettingsError: For a pair without an equals sign.
+    """
+    from zoo import SettingsError
+
+    texts: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingsError(f"--set takes KEY=VALUE, got {pair!r}")
+        texts[key.strip()] = value.strip()
+    return texts
