@@ -222,10 +222,11 @@ def make_optimizer(parameters: NamedParameters, config: PretrainConfig) -> torch
         parameters: As :func:`optimized_parameters` orders them.
         config: Of the run.
     """
-    weights = []
-    norms_and_biases = []
+    weights: list[nn.Parameter] = []
+    norms_and_biases: list[nn.Parameter] = []
     for _, parameter in parameters:
-        (weights if parameter.ndim > 1 else norms_and_biases).append(parameter)
+        group = weights if parameter.ndim > 1 else norms_and_biases
+        group.append(parameter)
     groups = [
         {"params": weights, "weight_decay": config.weight_decay},
         {

@@ -15,7 +15,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.functional import normalize
 
-from npid.monitor import best, knn_monitor
+from npid.monitor import knn_monitor, merge_nearest
 from pretrain import PRESETS, override, pretrain
 from pretrain.communicator import SINGLE_PROCESS, open_communicator
 from pretrain.losses import build
@@ -121,7 +121,7 @@ def neighbours(communicator):
     start, end = shard_bounds(N, communicator.size)[communicator.rank : communicator.rank + 2]
     rows = new_bank(communicator, "float32").iter_chunks(N)
     cosines, at = (queries @ next(iter(rows)).T).topk(min(k, end - start))
-    cosines, found = best(
+    cosines, found = merge_nearest(
         communicator, cosines, labels[start + at], k, shard_bounds(11, communicator.size)
     )
     return {
@@ -208,7 +208,7 @@ def train(communicator, run, how=TINY, stop_at=0, **more):
             raise Crash
 
     source = open_source("digits")
-    monitor = knn_monitor(source, device="cpu", workers=0, told=lambda top1: None)
+    monitor = knn_monitor(source, device="cpu", workers=0, on_score=lambda top1: None)
     pretrain(source, run, how, communicator=communicator, monitor=monitor, on_step=on_step, **more)
 
 

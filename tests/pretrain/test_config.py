@@ -1,7 +1,7 @@
 import pytest
 
-from pretrain import PRESETS, PretrainConfig, override
-from pretrain.config import from_dict, to_dict
+from pretrain import PRESETS, PretrainConfig, override, with_changes
+from pretrain.config import from_dict, parse_value, to_dict
 from zoo import SettingsError
 
 
@@ -85,3 +85,54 @@ def test_settings_and_changes_of_the_old_version_load_by_alias():
 def test_settings_of_another_version_are_named():
     with pytest.raises(SettingsError, match="colour_of_the_sky"):
         from_dict({**to_dict(PretrainConfig()), "colour_of_the_sky": "blue"})
+
+
+def test_the_order_of_changes_does_not_matter():
+    changes = {"loss.negatives": "7", "loss.z": "ema", "loss.name": "nce"}
+    config = override(PretrainConfig(), changes)
+    assert config == override(PretrainConfig(), dict(reversed(changes.items())))
+    assert (config.loss.name, config.loss.negatives, config.loss.z) == ("nce", 7, "ema")
+    values = {"loss.negatives": 7, "loss.z": "ema", "loss.name": "nce"}
+    assert with_changes(PretrainConfig(), values) == config
+
+
+def test_changes_in_a_program_are_real_values():
+    mean = (0.1, 0.2, 0.30000000000000004)
+    config = with_changes(PretrainConfig(), {"mean": mean, "stem": None, "augment.size": 8})
+    assert config.mean is mean and config.stem is None and config.augment.size == 8
+    with pytest.raises(SettingsError, match="unknown setting 'lrr'"):
+        with_changes(PretrainConfig(), {"lrr": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [
+        (int, "3", 3),
+        (float, "1e-3", 0.001),
+        (bool, "No", False),
+        (str, "none", "none"),
+        (str | None, "None", None),
+        (str | None, "cifar", "cifar"),
+        (tuple[int, ...], "[1, 2,3]", (1, 2, 3)),
+        (tuple[int, ...], "", ()),
+        (tuple[float, float], "(0.3, 1)", (0.3, 1.0)),
+    ],
+)
+def test_text_is_read_by_the_declared_type(annotation, text, value):
+    read = parse_value(annotation, text)
+    assert read == value and type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("old", "text", "new"),
+    [
+        ("dim", "16", "embed_dim"),
+        ("batch", "64", "batch_size"),
+        ("drops", "3,4", "lr_milestones"),
+        ("knn_every", "2", "eval_every"),
+        ("objective.name", "nce", "loss.name"),
+        ("objective.temperature", "0.2", "loss.temperature"),
+    ],
+)
+def test_old_names_of_settings_may_still_be_set(old, text, new):
+    assert override(PretrainConfig(), {old: text}) == override(PretrainConfig(), {new: text})

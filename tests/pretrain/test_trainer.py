@@ -105,6 +105,22 @@ def test_a_run_that_is_resumed_in_mid_epoch_ends_bit_for_bit_the_same(
     ]
 
 
+def test_any_optimizer_is_resumed_bit_for_bit(tmp_path, monkeypatch):
+    def adamw(parameters, config):
+        return torch.optim.AdamW([parameter for _, parameter in parameters], lr=config.lr)
+
+    monkeypatch.setattr("pretrain.train_state.make_optimizer", adamw)
+    source = open_source("digits")
+    pretrain(source, tmp_path / "whole", TINY)
+    monkeypatch.setattr("pretrain.trainer.SAVE_EVERY", 0.0)
+    with pytest.raises(Crash):
+        pretrain(source, tmp_path / "cut", TINY, on_step=crash_at(7))
+    pretrain(source, tmp_path / "cut", TINY, resume=True)
+    whole = content(tmp_path / "whole")
+    assert {"optimizer.conv1.weight/exp_avg", "optimizer.conv1.weight/step"} <= set(whole)
+    assert same(whole, content(tmp_path / "cut"))
+
+
 RUN = """
 import sys
 from pretrain import pretrain
@@ -180,7 +196,7 @@ def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path, monk
     from pretrain import trainer
     from pretrain.losses.exact import Exact
 
-    forward, kept, step, states = Exact.forward, {}, trainer._step, []
+    forward, kept, step, states = Exact.forward, {}, trainer.train_step, []
 
     def spoiled(self, v, index, bank, generator):
         loss = forward(self, v, index, bank, generator)
@@ -192,7 +208,7 @@ def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path, monk
         return step(state, *more)
 
     monkeypatch.setattr(Exact, "forward", spoiled)
-    monkeypatch.setattr(trainer, "_step", watched)
+    monkeypatch.setattr(trainer, "train_step", watched)
     with pytest.raises(
         zoo.RunError, match=r"step 2 of epoch 0: loss is \d.*gradient norm nan; the images: \d+, "
     ):
@@ -299,6 +315,27 @@ def test_the_export_is_the_model_of_the_run_and_says_where_it_comes_from(tmp_pat
     (run / "checkpoint.safetensors").write_bytes(b"x" * 100)
     with pytest.raises(zoo.RunError, match="not a complete checkpoint"):
         load_run(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"step": -1}, "step must be a whole number, got -1"),
+        ({"seconds": "long"}, "seconds must be a number, got 'long'"),
+        ({"settings": []}, "settings must be an object"),
+        ({"data": {"name": "digits"}}, "data must have a count"),
+        ({"colour": "blue"}, "colour"),
+    ],
+)
+def test_a_checkpoint_that_claims_what_cannot_be_is_refused(tmp_path, changes, message):
+    from safetensors.torch import save_file
+
+    data = {"name": "digits", "count": 1437, "digest": "0"}
+    header = {"format": 1, "settings": {}, "data": data, "versions": {}} | changes
+    file = tmp_path / "checkpoint.safetensors"
+    save_file({"model.x": torch.zeros(1)}, file, metadata={"npid": json.dumps(header)})
+    with pytest.raises(zoo.RunError, match=f"not a complete checkpoint .*{message}"):
+        read_progress(tmp_path)
 
 
 def test_learning_rates():
