@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from npid.malloc import keep_freed
 from pretrain import PRESETS, PretrainConfig
-from pretrain.train_state import Autocast, State
-from pretrain.trainer import _step, resolve_amp
+from pretrain.train_state import Autocast, TrainState
+from pretrain.trainer import resolve_amp, train_step
 from zoo.data.augment import Augmenter
 from zoo.data.loader import epoch_order, open_batches
 from zoo.data.sources import Source, open_source
@@ -54,21 +54,21 @@ class Piece(Sampler):
         return iter(self.rows)
 
 
-def view(how: PretrainConfig) -> SimCLRViewTransform:
-    a = how.augment
+def view(config: PretrainConfig) -> SimCLRViewTransform:
+    augment = config.augment
     return SimCLRViewTransform(
-        input_size=a.size,
-        cj_prob=a.jitter,
+        input_size=augment.size,
+        cj_prob=augment.jitter,
         cj_strength=1.0,
-        cj_bright=a.brightness,
-        cj_contrast=a.contrast,
-        cj_sat=a.saturation,
-        cj_hue=a.hue,
-        min_scale=a.scale[0],
-        random_gray_scale=a.grayscale,
+        cj_bright=augment.brightness,
+        cj_contrast=augment.contrast,
+        cj_sat=augment.saturation,
+        cj_hue=augment.hue,
+        min_scale=augment.scale[0],
+        random_gray_scale=augment.grayscale,
         gaussian_blur=0.0,
-        hf_prob=a.flip,
-        normalize={"mean": how.mean, "std": how.std},
+        hf_prob=augment.flip,
+        normalize={"mean": config.mean, "std": config.std},
     )
 
 
@@ -82,39 +82,43 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     keep_freed()  # as npid does, for all cases
-    device, source, how = torch.device("cpu"), open_source(asked.data), PRESETS[asked.preset]
-    how = replace(how, amp=resolve_amp(how, device), bank_init="random")
+    device = torch.device("cpu")
+    source = open_source(asked.data)
+    config = PRESETS[asked.preset]
+    config = replace(config, amp=resolve_amp(config, device), bank_init="random")
     batches = open_batches(
-        source, Augmenter(how.augment, how.mean, how.std, how.seed), device, workers=0
+        source, Augmenter(config.augment, config.mean, config.std, config.seed), device, workers=0
     )
 
     def autocast() -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=how.amp == "bfloat16")
+        return torch.autocast("cpu", torch.bfloat16, enabled=config.amp == "bfloat16")
 
-    def state() -> State:
-        return State.create(how, batches, len(source), autocast, fresh=True)
+    def state() -> TrainState:
+        return TrainState.create(config, batches, len(source), autocast, fresh=True)
 
     mine, theirs, usual, plain = state(), state(), state(), state()
     usual.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    rows = len(source) if how.loss.name == "exact" else how.loss.negatives
-    criterion = NTXentLoss(temperature=how.loss.temperature, memory_bank_size=(rows, how.embed_dim))
+    rows = len(source) if config.loss.name == "exact" else config.loss.negatives
+    criterion = NTXentLoss(
+        temperature=config.loss.temperature, memory_bank_size=(rows, config.embed_dim)
+    )
     piece = Piece()
-    dataset = LightlyDataset.from_torch_dataset(Pictures(source, view(how)))
+    dataset = LightlyDataset.from_torch_dataset(Pictures(source, view(config)))
     loader = DataLoader(
         dataset, batch_sampler=piece, num_workers=os.cpu_count() or 1, persistent_workers=True
     )
-    every = epoch_order(how.seed, 0, len(source), how.batch_size)
+    every = epoch_order(config.seed, 0, len(source), config.batch_size)
     pieces = iter(
         every[torch.arange(3 * asked.steps * (asked.rounds + 1)) % len(every)].split(asked.steps)
     )
     fixed, _ = next(batches.augmented(0, every[:1]))
 
-    def learn(state: State, loss: torch.Tensor) -> None:
+    def learn(state: TrainState, loss: torch.Tensor) -> None:
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         state.optimizer.step()
 
-    def lightly(state: State, precision: Autocast, layout: torch.memory_format):
+    def lightly(state: TrainState, precision: Autocast, layout: torch.memory_format):
         def work() -> None:
             piece.rows = next(pieces).tolist()
             for images, _, _ in loader:
@@ -125,8 +129,8 @@ def main() -> None:
         return work
 
     def ours() -> None:
-        for number, (images, index) in enumerate(batches.augmented(0, next(pieces))):
-            _step(mine, images, index, how, number, autocast)
+        for number, (images, indices) in enumerate(batches.augmented(0, next(pieces))):
+            train_step(mine, images, indices, config, number, autocast)
 
     def bare() -> None:
         for _ in range(asked.steps):
@@ -143,7 +147,7 @@ def main() -> None:
     }
     times = interleaved(cases, asked.rounds)
     print(machine("torchvision", "lightly"))
-    title = f"{asked.preset}: {how.backbone}, batch {how.batch_size}, {how.amp}; ms a step"
+    title = f"{asked.preset}: {config.backbone}, batch {config.batch_size}, {config.amp}; ms a step"
     report(
         title,
         {name: [s / asked.steps for s in seconds] for name, seconds in times.items()},

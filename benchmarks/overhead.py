@@ -16,8 +16,8 @@ import torch
 
 from npid.malloc import keep_freed
 from pretrain import PRESETS
-from pretrain.train_state import State
-from pretrain.trainer import _step, resolve_amp
+from pretrain.train_state import TrainState
+from pretrain.trainer import resolve_amp, train_step
 from zoo.data.augment import Augmenter
 from zoo.data.loader import epoch_order, open_batches
 from zoo.data.sources import Source, open_source
@@ -27,24 +27,24 @@ def steps_of(source: Source, preset: str, device: torch.device, per_round: int, 
     """A function that takes a full step on a batch, one that makes batches, and the bare step.
 
     Returns:
-        The settings; (images, index, number) → None; (steps×B) → batches; () → None; steps of each round.
+        The settings; (images, indices, number) → None; (steps×B) → batches; () → None; steps of each round.
     """
-    how = PRESETS[preset]
-    how = replace(how, amp=resolve_amp(how, device), bank_init="random")
+    config = PRESETS[preset]
+    config = replace(config, amp=resolve_amp(config, device), bank_init="random")
     batches = open_batches(
-        source, Augmenter(how.augment, how.mean, how.std, how.seed), device, workers=0
+        source, Augmenter(config.augment, config.mean, config.std, config.seed), device, workers=0
     )
 
     def autocast() -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=how.amp == "bfloat16")
+        return torch.autocast(device.type, torch.bfloat16, enabled=config.amp == "bfloat16")
 
-    state = State.create(how, batches, len(source), autocast, fresh=True)
-    every = epoch_order(how.seed, 0, len(source), how.batch_size)
+    state = TrainState.create(config, batches, len(source), autocast, fresh=True)
+    every = epoch_order(config.seed, 0, len(source), config.batch_size)
     rows = every[torch.arange(per_round * (rounds + 1)) % len(every)].split(per_round)
     fixed, _ = next(batches.augmented(0, rows[0][:1]))
 
-    def full(images: torch.Tensor, index: torch.Tensor, number: int) -> None:
-        _step(state, images, index, how, number, autocast)
+    def full(images: torch.Tensor, indices: torch.Tensor, number: int) -> None:
+        train_step(state, images, indices, config, number, autocast)
 
     def bare() -> None:
         with autocast():
@@ -53,14 +53,14 @@ def steps_of(source: Source, preset: str, device: torch.device, per_round: int, 
         v.sum().backward()
         state.optimizer.step()
 
-    return how, full, lambda some: batches.augmented(0, some), bare, rows
+    return config, full, lambda some: batches.augmented(0, some), bare, rows
 
 
 def overhead(
     source: Source, preset: str, device: torch.device, per_round: int, rounds: int
 ) -> float:
     """Times full and bare steps in turns, prints the medians, and returns the median ratio."""
-    how, full, batches, bare, rows = steps_of(source, preset, device, per_round, rounds)
+    config, full, batches, bare, rows = steps_of(source, preset, device, per_round, rounds)
 
     def timed(work) -> float:
         if device.type == "cuda":
@@ -72,8 +72,8 @@ def overhead(
         return (time.perf_counter() - began) / per_round
 
     def all_full(some: torch.Tensor) -> None:
-        for number, (images, index) in enumerate(batches(some)):
-            full(images, index, number)
+        for number, (images, indices) in enumerate(batches(some)):
+            full(images, indices, number)
 
     def all_bare() -> None:
         for _ in range(per_round):
@@ -84,10 +84,10 @@ def overhead(
     whole, plain = (statistics.median(times) for times in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
     print(
-        f"{preset}, batch {how.batch_size}, {device}, {how.amp}, {torch.get_num_threads()} threads"
+        f"{preset}, batch {config.batch_size}, {device}, {config.amp}, {torch.get_num_threads()} threads"
     )
     print(
-        f"full step {1e3 * whole:.1f} ms ({how.batch_size / whole:,.0f} images/s); bare {1e3 * plain:.1f} ms",
+        f"full step {1e3 * whole:.1f} ms ({config.batch_size / whole:,.0f} images/s); bare {1e3 * plain:.1f} ms",
         end="; ",
     )
     print(f"median ratio of {len(pairs)} rounds {ratio:.3f}")

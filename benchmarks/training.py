@@ -32,10 +32,10 @@ def splits(data: str, images: int | None) -> tuple[Subset, Subset]:
     )
 
 
-def train(source: Source, settings: PretrainConfig, device: str) -> tuple[Backbone, float]:
-    """A backbone trained with the settings, and the seconds of its steps."""
+def train(source: Source, config: PretrainConfig, device: str) -> tuple[Backbone, float]:
+    """A backbone trained with the config, and the seconds of its steps."""
     with tempfile.TemporaryDirectory() as folder:
-        run = pretrain(source, Path(folder) / "run", settings, device=device)
+        run = pretrain(source, Path(folder) / "run", config, device=device)
         model, _ = load_run(run)
         return model, model.meta["seconds"]
 
