@@ -277,7 +277,7 @@ class ProcessGroup(Communicator):
                 dist.send(rows, 0)
             return rows
         gathered = rows.new_empty(sum(counts), *rows.shape[1:])
-        parts = gathered.split(list(counts))
+        parts = torch.split(gathered, list(counts))
         parts[0].copy_(rows)
         with self.watch_peers():
             for rank in range(1, self.size):

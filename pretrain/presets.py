@@ -1,4 +1,7 @@
-"""Settings that have a name. Each header gives the command, how long it takes and what to expect."""
+"""Settings that have a name.
+
+Each header gives the command, how long it takes and what to expect.
+"""
 
 from pretrain.config import PretrainConfig
 from pretrain.losses.exact import ExactConfig
@@ -17,8 +20,8 @@ _CIFAR_STD = (0.2470, 0.2435, 0.2616)
 PRESETS.register("paper-imagenet")(PretrainConfig(decay_all=True))
 
 # npid pretrain cifar10 --out runs/cifar10 --preset paper-cifar10
-# The authors' CIFAR-10 recipe: no flip, exact softmax, τ=0.1. The paper reports a kNN top-1 of 80.8;
-# not trained by us yet: it needs a GPU.
+# The authors' CIFAR-10 recipe: no flip, exact softmax, τ=0.1. The paper reports a kNN top-1 of
+# 80.8; not trained by us yet: it needs a GPU.
 PRESETS.register("paper-cifar10")(
     PretrainConfig(
         backbone="resnet18",
@@ -35,8 +38,8 @@ PRESETS.register("paper-cifar10")(
 
 # npid pretrain cifar10 --out runs/small --preset cifar10-cpu
 # 13 minutes on two CPU cores: kNN top-1 65.0 on the test images (65.6 in another run; raw pixels
-# 42.3, untrained 28.1 by the bank). With --epochs 80: 69.8, the bundled npid-cifar10-small. Measured
-# with `npid knn` on a JPEG copy of CIFAR-10; docs/results.md.
+# 42.3, untrained 28.1 by the bank). With --epochs 80: 69.8, the bundled npid-cifar10-small.
+# Measured with `npid knn` on a JPEG copy of CIFAR-10; docs/results.md.
 PRESETS.register("cifar10-cpu")(
     PretrainConfig(
         backbone="resnet10",

@@ -131,7 +131,8 @@ class TrainState:
         if communicator.size > 1:
             bank = ShardedBank(local_bank, num_images, communicator)
             if config.sync_bn:
-                model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+                convert: Callable[[Backbone], Backbone] = nn.SyncBatchNorm.convert_sync_batchnorm
+                model = convert(model)
         optimizer = make_optimizer(optimized_parameters(model, loss), config)
         if communicator.size > 1:
             embed = _averaging_gradients(model, config.augment.size, device)

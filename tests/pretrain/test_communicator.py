@@ -18,7 +18,7 @@ from pretrain.communicator import SINGLE_PROCESS
 from pretrain.cost import BackboneCost
 from pretrain.memory_bank import ShardedBank
 from tests.pretrain import processes
-from zoo import RunError
+from zoo import InputSpec, RunError
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_what_fails_in_one_process_fails_in_all_and_rank_0_tells_it(many, fault,
 def test_the_plan_counts_the_bytes_that_are_really_sent(many, monkeypatch):
     size, folder = many
     monkeypatch.setattr(ShardedBank, "rows_per_lookup", 1 << 16)
-    model = processes.NoNorm(8, "imagenet")
+    model = processes.NoNorm(8, "imagenet", InputSpec())
     num_parameters = sum(p.numel() for p in model.parameters())
     cost = BackboneCost(num_parameters=num_parameters, flops=0, activation_bytes=0)
     for rank in range(size):
