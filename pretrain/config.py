@@ -4,7 +4,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -199,19 +199,6 @@ def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         copied[key] = tuple(value) if isinstance(value, list) else value
     return copied
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Walk nested values under dotted names.
-
-    Yields:
-        Pairs of a name, as :func:`override` takes it, and a value.
-    """
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def setting_types(config: PretrainConfig) -> dict[str, Any]:

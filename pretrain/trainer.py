@@ -17,7 +17,7 @@ import zoo
 from pretrain import checkpoint
 from pretrain.checkpoint import CHECKPOINT, METRICS, RunProgress
 from pretrain.communicator import SINGLE_PROCESS, Communicator
-from pretrain.config import PretrainConfig, flatten, from_dict, to_dict
+from pretrain.config import PretrainConfig, from_dict, to_dict
 from pretrain.losses import LOSSES
 from pretrain.memory_bank import MemoryBank
 from pretrain.train_state import Autocast, TrainState, new_model
@@ -26,6 +26,7 @@ from zoo.data.augment import Augmenter
 from zoo.data.loader import epoch_order, open_batches
 from zoo.data.sources import Source
 from zoo.utils.files import folder_lock, write_text
+from zoo.utils.nested import flatten_dict
 from zoo.utils.precision import fast_bf16, shrinks_a_pixel
 from zoo.utils.signals import Stop, Stopped
 
@@ -244,9 +245,9 @@ def check_unchanged(requested: PretrainConfig, kept: PretrainConfig, run: Path) 
     Raises:
         SettingsError: Listing the settings that differ.
     """
-    new = dict(flatten(to_dict(requested)))
+    new = flatten_dict(to_dict(requested))
     differing = []
-    for key, old_value in flatten(to_dict(kept)):
+    for key, old_value in flatten_dict(to_dict(kept)).items():
         if key in new and new[key] != old_value:
             differing.append(f"{key} is {old_value}, asked for {new[key]}")
     if differing:
