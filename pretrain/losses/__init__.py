@@ -1,6 +1,11 @@
 """What is minimised: one file per loss, one registration per loss."""
 
-from pretrain.losses import exact, infonce, nce, parametric  # noqa: F401  registers them
+from pretrain.losses import (  # noqa: F401  registers them
+    exact,
+    infonce,
+    nce,
+    parametric,
+)
 from pretrain.losses.base import (
     LOSSES,
     Loss,
