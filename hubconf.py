@@ -1,4 +1,7 @@
-"""Entry points for ``torch.hub.load``: ``torch.hub.load(REPOSITORY, "load", "org/name@revision")``."""
+"""Entry points for ``torch.hub``.
+
+Example: ``torch.hub.load(REPOSITORY, "load", "org/name@revision")``.
+"""
 
 from zoo import create, load
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from zoo.errors import SettingsError
-from zoo.utils import pairs
 from zoo.utils.precision import fast_bf16
+from zoo.utils.sampled_products import sampled_products
 
 _QUERIES = 256
 _ROWS = 51200  # with 256 queries a block of products is 25 MiB in bf16
@@ -200,7 +200,7 @@ class _ScreenedBlock(_Block):
         """
         counts = torch.bincount(query, minlength=len(queries))
         ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        pair_products = pairs.products(queries, self.exact, ends, row)
+        pair_products = sampled_products(queries, self.exact, ends, row)
         column = torch.arange(len(row), device=row.device) - ends[query]
         shape = (len(queries), int(counts.max()))
         products = torch.full(shape, -torch.inf, device=row.device)

@@ -14,7 +14,7 @@ from pretrain.memory_bank import MemoryBank, ShardedBank
 from pretrain.memory_bank.local import lookup_bytes, row_dtype
 from pretrain.memory_bank.sharded import lookup_messages
 from pretrain.workload import Message, Workload
-from zoo.utils import pairs
+from zoo.utils.sampled_products import sampled_products, weighted_row_sums
 
 # Rows fetched per step; on a CPU they stay in a core's cache (2 MiB of fp32 at D = 128).
 _CPU_CHUNK = 4096
@@ -139,7 +139,7 @@ def iter_negative_scores(
     table = bank.as_tensor()
     if table is not None and _can_read_in_place(device, bank.dtype, bank.num_rows, shared, m):
         ends = torch.arange(0, negatives.numel() + 1, m)
-        scores = pairs.products(embeddings, table, ends, negatives.reshape(-1))
+        scores = sampled_products(embeddings, table, ends, negatives.reshape(-1))
         all_images = slice(0, len(embeddings))
         rows_in_place = RowsInPlace(table, negatives)
         yield NegativeScores(all_images, scores.view_as(negatives), negatives, rows_in_place)
@@ -213,7 +213,7 @@ def weighted_sum(weights: Tensor, rows: Tensor | RowsInPlace) -> Tensor:
         b×D, fp32.
     """
     if isinstance(rows, RowsInPlace):
-        return pairs.sums(weights, rows.table, rows.indices)
+        return weighted_row_sums(weights, rows.table, rows.indices)
     weights = weights.to(rows.dtype)
     if rows.ndim == 2:
         return (weights @ rows).float()

@@ -1,9 +1,9 @@
-"""How other projects lay out a checkpoint: where the trunk, the projection and the memory bank are, by name."""
+"""How other projects lay out a checkpoint: by which names trunk, projection and bank are found."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from zoo.errors import ModelError
@@ -11,24 +11,48 @@ from zoo.errors import ModelError
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """One way to lay out a checkpoint. All fields but ``name`` are regular expressions on dotted names, which start
-    with the keys of the wrapper (``state_dict.module.conv1.weight``).
+    """One way to lay out a checkpoint.
+
+    All fields but ``name`` are regular expressions on dotted names, which start with the keys of
+    the wrapper (``state_dict.module.conv1.weight``).
 
     Attributes:
         name: what to call it in reports.
-        mark: starts some name in this layout; None if finding the trunk is mark enough.
         trunk: what comes before the network's own names.
-        head: what comes before the tensors of the projection; None where there is none to be used.
+        projection: what comes before the tensors of the projection; None where there is none that
+            could be used.
+        mark: starts some name in this layout; None if finding the trunk is mark enough.
         bank: the memory bank, whole name.
         queue: negatives that are no bank of images, whole name.
+        is_cifar: whether the network was made for CIFAR's images, with their statistics.
     """
 
     name: str
     trunk: str
-    head: str | None = None
+    projection: str | None = None
     mark: str | None = None
     bank: str | None = None
     queue: str | None = None
+    is_cifar: bool = False
+
+    def torchvision_name(self, name: str) -> str | None:
+        """Name a tensor of the trunk as torchvision does; None for any other tensor."""
+        prefix = re.match(self.trunk, name)
+        if prefix is None:
+            return None
+        inner = name[prefix.end() :].replace(".shortcut.", ".downsample.")
+        # AlexNet and VGG in parallel: only the convolutions were wrapped
+        return inner.replace("features.module.", "features.")
+
+    def projection_pattern(self, projection: str) -> str | None:
+        """What comes before the projection of a family that calls it ``projection``.
+
+        The patterns above speak of ResNets, whose projection is ``fc``; other families have it
+        inside the trunk, under their own name.
+        """
+        if self.projection is None or projection == "fc":
+            return self.projection
+        return self.trunk + re.escape(projection) + r"\."
 
 
 _LEMNISCATE = r"lemniscate\.(_buffers\.)?memory"
@@ -40,124 +64,116 @@ LAYOUTS = (
     Layout(
         name="authors, CIFAR (lemniscate)",
         trunk=r"net\.(module\.)?",
-        head=r"net\.(module\.)?linear\.",
+        projection=r"net\.(module\.)?linear\.",
         bank=_LEMNISCATE,
+        is_cifar=True,
     ),
     Layout(
         name="authors, ImageNet (lemniscate)",
         mark=r"lemniscate\.",
         trunk=r"state_dict\.(module\.)?",
-        head=r"state_dict\.(module\.)?fc\.",
+        projection=r"state_dict\.(module\.)?fc\.",
         bank=_LEMNISCATE,
     ),
     Layout(name="MoCo v2", mark=_MOCO + r"fc\.2\.", trunk=_MOCO, queue=_QUEUE),
-    Layout(name="MoCo v1", trunk=_MOCO, head=_MOCO + r"fc\.", queue=_QUEUE),
+    Layout(name="MoCo v1", trunk=_MOCO, projection=_MOCO + r"fc\.", queue=_QUEUE),
     Layout(
         name="VISSL",
         trunk=_VISSL + r"trunk\.(base_model\.)?(_feature_blocks\.)?",
-        head=_VISSL + r"heads\.0\.clf\.",
+        projection=_VISSL + r"heads\.0\.clf\.",
         bank=r"classy_state_dict\.loss\.(.*\.)?nce_average\.memory",
     ),
     Layout(
         name="VISSL, converted",
         trunk=r"model_state_dict\.(_feature_blocks\.)?",
-        head=r"model_state_dict\.fc\.",
+        projection=r"model_state_dict\.fc\.",
     ),
     Layout(
         name="mmselfsup",
         mark=r"(state_dict\.(neck|memory_bank)\.|meta$)",
         trunk=r"state_dict\.(backbone\.)?",
-        head=r"state_dict\.neck\.fc\.",
+        projection=r"state_dict\.neck\.fc\.",
         bank=r"state_dict\.memory_bank\.feature_bank",
     ),
     Layout(
         name="PyContrast",
         trunk=r"model\.(module\.)?encoder\.",
-        head=r"model\.(module\.)?head\.",
+        projection=r"model\.(module\.)?head\.",
         bank=r"contrast\.(module\.)?memory",
     ),
     Layout(name="solo-learn / Lightning", trunk=r"state_dict\.(backbone|encoder)\."),
     Layout(
         name="torchvision or timm",
         trunk=r"((state_dict|model|module)\.)*",
-        head=r"((state_dict|model|module)\.)*fc\.",
+        projection=r"((state_dict|model|module)\.)*fc\.",
     ),
 )
 
 
-def own_name(name: str, layout: Layout) -> str | None:
-    """Torchvision's name of a tensor of the trunk, or None for any other tensor."""
-    match = re.match(layout.trunk, name)
-    if match is None:
-        return None
-    own = name[match.end() :].replace(".shortcut.", ".downsample.")
-    return own.replace(
-        "features.module.", "features."
-    )  # AlexNet and VGG in parallel: the trunk alone was wrapped
-
-
-def recognise(names: list[str], first: str) -> Layout:
-    """The layout of a checkpoint.
+def recognise(names: Sequence[str], first_weight: str) -> Layout:
+    """Find the layout of a checkpoint.
 
     Args:
         names: dotted names of everything in it.
-        first: the backbone's own name of its first weight, which every layout must lead to.
+        first_weight: torchvision's name of the backbone's first weight, which every layout must
+            lead to.
 
     Raises:
         ModelError: if it is none of the known ones.
     """
     for layout in LAYOUTS:
-        marked = layout.mark is None or any(re.match(layout.mark, name) for name in names)
-        if marked and any(own_name(name, layout) == first for name in names):
+        if _is_marked(layout, names) and _leads_to(layout, names, first_weight):
             return layout
     known = "; ".join(layout.name for layout in LAYOUTS)
-    found = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    held = ", ".join(names[:6])
+    if len(names) > 6:
+        held += f" and {len(names) - 6} more"
     raise ModelError(
-        f"no layout that leads to {first}: it holds {found or 'no tensors'}. Known layouts: {known}"
+        f"no layout that leads to {first_weight}: it holds {held or 'no tensors'}. Known layouts: "
+        f"{known}"
     )
 
 
-def linear_head(
-    tensors: dict[str, Tensor], layout: Layout, width: int
-) -> tuple[dict[str, str], str | None]:
-    """The names of the projection's weight and bias in the file, and why there are none.
+def _is_marked(layout: Layout, names: Sequence[str]) -> bool:
+    return layout.mark is None or any(re.match(layout.mark, name) for name in names)
+
+
+def _leads_to(layout: Layout, names: Sequence[str], first_weight: str) -> bool:
+    return any(layout.torchvision_name(name) == first_weight for name in names)
+
+
+def find_projection(
+    tensors: Mapping[str, Tensor], pattern: str | None, width: int
+) -> dict[str, str]:
+    """Find the projection in a file: one linear layer, for a head of several (an MLP) is none.
 
     Args:
-        width: what the projection must read; more than one linear layer (an MLP head) is no projection.
+        tensors: everything in the file.
+        pattern: what comes before its names, see :meth:`Layout.projection_pattern`.
+        width: what the projection must read.
+
+    Returns:
+        The names of ``weight`` and, where there is one, ``bias``.
+
+    Raises:
+        LookupError: that says why there is none.
     """
-    if layout.head is None:
-        return {}, "this layout has no projection of one linear layer"
-    found = [name for name in tensors if re.match(layout.head, name)]
-    weights = [name for name in found if tensors[name].ndim == 2]
+    if pattern is None:
+        raise LookupError("this layout has no projection of one linear layer")
+    weights = []
+    for name, tensor in tensors.items():
+        if tensor.ndim == 2 and re.match(pattern, name):
+            weights.append(name)
     if not weights:
-        return {}, "the file has no projection"
+        raise LookupError("the file has no projection")
     if len(weights) > 1:
-        return {}, f"its head has {len(weights)} linear layers, not one"
-    if tensors[weights[0]].shape[1] != width:
-        return (
-            {},
-            f"its head reads {tensors[weights[0]].shape[1]} values, the backbone gives {width}",
-        )
-    bias = weights[0].removesuffix("weight") + "bias"
-    return {"weight": weights[0]} | ({"bias": bias} if bias in tensors else {}), None
-
-
-def detectron2_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A ResNet's tensors under detectron2's names. The projection and batch counters have no place there.
-
-    Source: the names that ``detectron2/modeling/backbone/resnet.py`` gives its layers.
-    """
-    renamed = {}
-    for name, tensor in state.items():
-        if name.startswith("fc.") or name.endswith("num_batches_tracked"):
-            continue
-        own = name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
-        own = re.sub(r"\bbn(\d)", r"conv\1.norm", own)
-        own = re.sub(r"\blayer(\d)", lambda m: f"res{int(m[1]) + 1}", own)
-        renamed[own if "layer" in name else f"stem.{own}"] = tensor
-    return renamed
-
-
-def identity(width: int) -> dict[str, Tensor]:
-    """A projection that hands its input on: the embedding is then the pooled features themselves."""
-    return {"weight": torch.eye(width), "bias": torch.zeros(width)}
+        raise LookupError(f"its head has {len(weights)} linear layers, not one")
+    weight = weights[0]
+    inputs = tensors[weight].shape[1]
+    if inputs != width:
+        raise LookupError(f"its head reads {inputs} values, the backbone gives {width}")
+    names = {"weight": weight}
+    bias = weight.removesuffix("weight") + "bias"
+    if bias in tensors:
+        names["bias"] = bias
+    return names

@@ -72,8 +72,9 @@ class TrunkAndHead:
     Attributes:
         stages: from the images to each layer, lowest first.
         head_input: the layer whose maps, cut to regions, the head reads.
-        head: from R×C×P×P regions to R×F×P'×P' maps, which are averaged, or to R×F vectors. F is the
-            backbone's ``feature_dim``, and the tensors have the names that they have in the backbone.
+        head: from R×C×P×P regions to R×F×P'×P' maps, which are averaged, or to R×F vectors. F is
+            the backbone's ``feature_dim``, and the tensors have the names that they have in the
+            backbone.
         head_resolution: P, where the head is made for one; None where it takes any.
     """
 
@@ -165,8 +166,8 @@ class Backbone(nn.Module, ABC):
             layers: names out of ``layers``, and ``"pooled"`` for what the projection reads.
 
         Yields:
-            Name and B×C×H×W maps after the layer's activation, lowest layer first; for ``"pooled"``,
-            which comes last, B×feature_dim.
+            Name and B×C×H×W maps after the layer's activation, lowest layer first; for
+            ``"pooled"``, which comes last, B×feature_dim.
         """
 
     @abstractmethod
@@ -201,7 +202,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def timm_name(self) -> str | None:
-        """Timm's name of this very network, or None where timm has none."""
+        """The name of this very network in timm, or None where timm has none."""
         return None
 
     @property

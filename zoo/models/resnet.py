@@ -1,4 +1,4 @@
-"""ResNets (He et al. 2016, arXiv 1512.03385): torchvision's class and key names, with three stems."""
+"""ResNets (He et al. 2016, arXiv 1512.03385): torchvision's class and key names, three stems."""
 
 from collections import OrderedDict
 from typing import ClassVar
@@ -111,7 +111,7 @@ class ResNet(StagedBackbone, resnet.ResNet):
 
     @property
     def timm_name(self) -> str | None:
-        """Timm has the networks of the paper, under the same names."""
+        """The same name in timm, which has the networks of the paper."""
         if self.stem == "imagenet" and self.widths == _TORCHVISION_WIDTHS:
             return self.arch
         return None

@@ -21,5 +21,5 @@ class VGG16(SequentialBackbone, vgg.VGG):
 
     @property
     def timm_name(self) -> str | None:
-        """Timm has the same network under the same name."""
+        """The same name in timm."""
         return self.arch

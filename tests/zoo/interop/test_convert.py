@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import zoo
-from zoo.interop.convert import convert, read_checkpoint
+from zoo.interop.checkpoint import read_checkpoint
+from zoo.interop.convert import convert
 
 DIM = 8
 

@@ -43,7 +43,7 @@ def test_every_tensor_is_matched_and_the_features_are_ours(tmp_path, caplog, arc
         r for r in caplog.records if "checkpoint" in r.getMessage() and r.levelno >= logging.WARNING
     ]
 
-    after, sent = theirs.state_dict(), zoo.interop.layouts.detectron2_names(model.state_dict())
+    after, sent = theirs.state_dict(), zoo.interop.detectron2.detectron2_names(model.state_dict())
     assert {name for name in after if "num_batches" not in name} == set(sent)
     assert all(torch.equal(after[name], sent[name]) for name in sent)
     assert any(not torch.equal(before[name], after[name]) for name in sent)

@@ -14,43 +14,53 @@ from zoo.errors import ModelError
 from zoo.interop.unpickle.machine import Global, Machine, StandIn
 from zoo.interop.unpickle.rebuild import STORAGES, Array, DType, Storage
 
-_MAGIC, _PROTOCOL = (
-    0x1950A86A20F9469CFC6C,
-    1001,
-)  # torch.save before 1.6: both, then the machine's sizes, then the object
+# torch.save before 1.6 writes both, then the machine's sizes, then the object
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
 
 
 class _Storages:
-    """Storages by key. ``limit`` is the file's size: no more bytes than that are ever set aside."""
+    """The storages of a file, by key.
 
-    def __init__(self, limit: int, fetch: Callable[[str, int], bytes] | None = None) -> None:
-        self.found: dict[str, Storage] = {}
-        self.size, self.limit, self.fetch = limit, limit, fetch
+    Attributes:
+        by_key: those that were named so far.
+        size: of the file, bytes.
+        limit: bytes that may still be set aside: never more than the file's size in all.
+        fetch: reads a storage's bytes by its key and length; None where they come after the object.
+    """
 
-    def __call__(self, saved: tuple) -> Any:
-        kind, what, *rest = saved
-        if kind == "module" and isinstance(
-            what, Global
-        ):  # a class with its source, before torch 1.6
-            return what
-        if kind != "storage" or not isinstance(what, Global) or what.name not in STORAGES:
+    def __init__(self, size: int, fetch: Callable[[str, int], bytes] | None = None) -> None:
+        self.by_key: dict[str, Storage] = {}
+        self.size = size
+        self.limit = size
+        self.fetch = fetch
+
+    def __call__(self, persistent_id: tuple[Any, ...]) -> Any:
+        kind, of_class, *rest = persistent_id
+        if kind == "module" and isinstance(of_class, Global):
+            return of_class  # a class with its source, before torch 1.6
+        if kind != "storage" or not isinstance(of_class, Global) or of_class.name not in STORAGES:
             raise ValueError("a persistent id that is no storage")
         key, _, numel, *view = rest
         if view and view[0] is not None:
             raise ValueError("views of storages are not supported")
-        dtype = STORAGES[what.name]
-        if str(key) not in self.found:
-            if type(numel) is not int or not 0 <= numel * dtype.itemsize <= self.limit:
-                raise ValueError(f"storage {key} is larger than the rest of the file")
-            self.limit -= numel * dtype.itemsize
-            values = torch.empty(numel, dtype=dtype)
-            self.found[str(key)] = Storage(values)
-            if self.fetch is not None:
-                _fill(values, self.fetch(str(key), numel * dtype.itemsize))
-        found = self.found[str(key)]
-        if found.values.dtype != dtype or found.values.numel() != numel:
+        dtype = STORAGES[of_class.name]
+        if str(key) not in self.by_key:
+            self.by_key[str(key)] = self._new(str(key), numel, dtype)
+        storage = self.by_key[str(key)]
+        if storage.values.dtype != dtype or storage.values.numel() != numel:
             raise ValueError(f"storage {key} is named with two types or sizes")
-        return found
+        return storage
+
+    def _new(self, key: str, numel: Any, dtype: torch.dtype) -> Storage:
+        """Set a storage aside, and fill it where its bytes can be had now."""
+        if type(numel) is not int or not 0 <= numel * dtype.itemsize <= self.limit:
+            raise ValueError(f"storage {key} is larger than the rest of the file")
+        self.limit -= numel * dtype.itemsize
+        values = torch.empty(numel, dtype=dtype)
+        if self.fetch is not None:
+            _fill(values, self.fetch(key, numel * dtype.itemsize))
+        return Storage(values)
 
 
 def _fill(values: Tensor, content: bytes) -> None:
@@ -105,7 +115,7 @@ def _read_stream(file: IO[bytes], size: int) -> Any:
         raise ValueError("an unknown version of the torch.save format, or big-endian")
     value = _run(file, storages)
     for key in _run(file, storages):
-        values = storages.found[str(key)].values
+        values = storages.by_key[str(key)].values
         (numel,) = struct.unpack("<q", file.read(8))
         if numel != values.numel():
             raise ValueError(f"storage {key} has {numel} values instead of {values.numel()}")
@@ -113,30 +123,44 @@ def _read_stream(file: IO[bytes], size: int) -> Any:
     return value
 
 
-def _plain(value: Any, done: dict[int, Any]) -> Any:
-    """The same containers with finished numpy arrays; ``done`` holds what was seen, for cycles and shared parts."""
-    if isinstance(value, Array | DType):
-        return value.value if isinstance(value, Array) else value.code
+def _finished(value: Any, done: dict[int, tuple[Any, Any]]) -> Any:
+    """The same containers with numpy's own arrays in the place of those in the making.
+
+    Args:
+        value: anything that the machine made.
+        done: {id: what was seen, and what it became}: containers may hold themselves and share
+            their parts. What was seen is kept, so that its id stays its own.
+    """
+    if isinstance(value, Array):
+        return value.value
+    if isinstance(value, DType):
+        return value.code
     if id(value) in done:
-        return done[id(value)]
+        _, finished = done[id(value)]
+        return finished
     if isinstance(value, StandIn):
-        done[id(value)] = value
-        _plain(value.state, done)
+        done[id(value)] = (value, value)
+        _finished(value.state, done)
     elif isinstance(value, dict | list):
-        done[id(value)] = value
+        done[id(value)] = (value, value)
         for key in value if isinstance(value, dict) else range(len(value)):
-            value[key] = _plain(value[key], done)
+            value[key] = _finished(value[key], done)
     elif isinstance(value, tuple):
-        value = done[id(value)] = tuple(_plain(item, done) for item in value)
+        finished = tuple(_finished(item, done) for item in value)
+        done[id(value)] = (value, finished)
+        return finished
     return value
 
 
 def read(path: str | Path) -> Any:
-    """The content of a ``torch.save`` file or a plain pickle: containers, numbers, strings, tensors on the CPU, numpy
-    arrays and :class:`StandIn` records. Nothing in the file is run.
+    """Read a ``torch.save`` file or a plain pickle; nothing in it is run.
+
+    Returns:
+        Containers, numbers, strings, tensors on the CPU, numpy arrays and :class:`StandIn` records.
 
     Raises:
-        ModelError: if the file is missing or damaged, or names anything but tensors and containers (all are listed).
+        ModelError: if the file is missing or damaged, or names anything but tensors and containers
+            (all are listed).
     """
     path = Path(path)
     if not path.is_file():
@@ -146,14 +170,15 @@ def read(path: str | Path) -> Any:
         start = file.read(4)
         file.seek(0)
         try:
-            return _plain(
-                _read_zip(file, size) if start == b"PK\x03\x04" else _read_stream(file, size), {}
-            )
+            is_zip = start == b"PK\x03\x04"
+            content = _read_zip(file, size) if is_zip else _read_stream(file, size)
+            return _finished(content, {})
         except ModelError as error:
             raise ModelError(
                 f"{path}: {error}; have someone you trust save it again as safetensors"
             ) from error
-        except Exception as error:  # whatever a damaged file provokes in the parsers: they promise no narrower type
+        except Exception as error:  # whatever a damaged file provokes: the parsers promise no type
             raise ModelError(
-                f"{path}: not a complete torch.save file or pickle ({type(error).__name__}: {error}); fetch it again"
+                f"{path}: not a complete torch.save file or pickle ({type(error).__name__}: "
+                f"{error}); fetch it again"
             ) from error

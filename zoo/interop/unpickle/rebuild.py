@@ -1,4 +1,7 @@
-"""What the constructors named in checkpoints amount to, on values that a hostile file may have chosen."""
+"""What the constructors named in checkpoints amount to.
+
+Their arguments are values that a hostile file may have chosen.
+"""
 
 import math
 import re
@@ -24,10 +27,12 @@ class DType:
     code: str
     order: str = "<"
 
-    def build(self, state: tuple) -> None:
+    def build(self, state: tuple[Any, ...]) -> None:
+        """Take the byte order out of the state that numpy's types are pickled with."""
         self.order = ">" if state[1] == ">" else "<"
 
-    def numpy(self) -> np.dtype:
+    def numpy(self) -> np.dtype[Any]:
+        """Give numpy's own type."""
         return np.dtype(self.order + self.code)
 
 
@@ -35,13 +40,13 @@ class DType:
 class Array:
     """A numpy array in the making: shape, type and bytes come after it."""
 
-    value: np.ndarray | None = None
+    value: np.ndarray[Any, Any] | None = None
 
-    def build(self, state: tuple) -> None:
+    def build(self, state: tuple[Any, ...]) -> None:
+        """Take shape, type, order and bytes out of the state of a pickled numpy array."""
         _, shape, dtype, fortran, content = state
-        content = (
-            content.encode("latin-1") if isinstance(content, str) else content
-        )  # Python 2's bytes
+        if isinstance(content, str):  # Python 2's bytes
+            content = content.encode("latin-1")
         flat = np.frombuffer(content, dtype.numpy())
         self.value = flat.reshape(shape, order="F" if fortran else "C")
 
@@ -53,10 +58,14 @@ def _dtype(code: str, *_: Any) -> DType:
 
 
 def _array(content: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
-    """Numpy's ``_frombuffer``: pickle protocol 5."""
-    made = Array()
-    made.build((1, shape, dtype, order == "F", content))
-    return made
+    """What ``numpy._frombuffer`` makes, in pickle protocol 5."""
+    array = Array()
+    array.build((1, shape, dtype, order == "F", content))
+    return array
+
+
+def _empty_array(*_: Any) -> Array:
+    return Array()
 
 
 def _scalar(dtype: DType, content: bytes | str) -> Any:
@@ -64,28 +73,27 @@ def _scalar(dtype: DType, content: bytes | str) -> Any:
     return np.frombuffer(content, dtype.numpy(), count=1)[0].item()
 
 
-def _tensor(storage: Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
+def _tensor(
+    storage: Storage, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...], *_: Any
+) -> Tensor:
     numbers = (offset, *size, *stride)
     if len(size) != len(stride) or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
         raise ValueError("a tensor's offset, size or stride is no small whole number")
     numel = math.prod(size)
-    last = (
-        offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if numel else 0
-    )
-    if numel > storage.values.numel() or (numel and last >= storage.values.numel()):
+    if numel == 0:
+        return storage.values.new_empty(size)
+    last = offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
+    available = storage.values.numel()
+    if numel > available or last >= available:
         raise ValueError("a tensor reaches beyond its storage")
-    return (
-        torch.as_strided(storage.values, size, stride, offset)
-        if numel
-        else storage.values.new_empty(size)
-    )
+    return torch.as_strided(storage.values, size, stride, offset)
 
 
 def _typed(
     storage: Storage,
     offset: int,
-    size: tuple,
-    stride: tuple,
+    size: tuple[Any, ...],
+    stride: tuple[Any, ...],
     grad: Any,
     hooks: Any,
     dtype: torch.dtype,
@@ -100,19 +108,20 @@ def _parameter(data: Tensor | None = None, *_: Any) -> Tensor | None:
     return data
 
 
-def _mapping(pairs: Any = (), *_: Any) -> dict:
-    pairs = list(pairs.items()) if isinstance(pairs, dict) else pairs
+def _mapping(pairs: Any = (), *_: Any) -> dict[Any, Any]:
+    if isinstance(pairs, dict):
+        pairs = list(pairs.items())
     if not isinstance(pairs, list | tuple):
         return {}  # the factory of a defaultdict
-    made = {}
+    mapping = {}
     for key, value in pairs:
         if not isinstance(key, str | int | float):
             raise ValueError(f"a {type(key).__name__} as a key")
-        made[key] = value
-    return made
+        mapping[key] = value
+    return mapping
 
 
-def _members(values: Any = ()) -> set:
+def _members(values: Any = ()) -> set[Any]:
     if not all(isinstance(value, str | int | float | bytes) for value in values):
         raise ValueError("a set of more than numbers and strings")
     return set(values)
@@ -128,16 +137,13 @@ def _words(*parts: Any) -> str:
     return ":".join(str(part) for part in parts if isinstance(part, str | int))
 
 
-_RESTORE: dict[str, Any] = {
-    "_rebuild_tensor": _tensor,
-    "_rebuild_tensor_v2": _tensor,
-    "_rebuild_tensor_v3": _typed,
-}
-_RESTORE |= {"_rebuild_parameter": _parameter, "_rebuild_parameter_with_state": _parameter}
-
 # {name in a pickle: what stands for calling it}
 BUILDERS: dict[str, Any] = {
-    **{f"torch._utils.{name}": build for name, build in _RESTORE.items()},
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _typed,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch.nn.parameter.Parameter": _parameter,
     "torch.Size": tuple,
     "torch.device": _words,
@@ -147,14 +153,14 @@ BUILDERS: dict[str, Any] = {
     "builtins.set": _members,
     "builtins.frozenset": _members,
     "_codecs.encode": _encode,
-    "numpy.core.multiarray._reconstruct": lambda *_: Array(),
+    "numpy.core.multiarray._reconstruct": _empty_array,
     "numpy.core.multiarray.scalar": _scalar,
     "numpy.core.numeric._frombuffer": _array,
     "numpy.dtype": _dtype,
 }
 
-# names that stay names, or become records of their attributes: the authors' memory bank and what hangs on it, the
-# arguments that training scripts save, and types named as arguments of the above
+# names that stay names, or become records of their attributes: the authors' memory bank and what
+# hangs on it, the arguments that training scripts save, and types named as arguments of the above
 INERT = {
     "lib.NCEAverage.NCEAverage",
     "lib.LinearAverage.LinearAverage",
@@ -173,20 +179,27 @@ INERT = {
 }
 
 _CODES = {
-    "Float": "float32",
-    "Double": "float64",
-    "Half": "float16",
-    "BFloat16": "bfloat16",
-    "Bool": "bool",
+    "Float": torch.float32,
+    "Double": torch.float64,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Bool": torch.bool,
+    "Long": torch.int64,
+    "Int": torch.int32,
+    "Short": torch.int16,
+    "Char": torch.int8,
+    "Byte": torch.uint8,
 }
-_CODES |= {"Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8"}
-STORAGES = {
-    f"torch.{device}{code}Storage": getattr(torch, dtype)
-    for code, dtype in _CODES.items()
-    for device in ("", "cuda.")
-}
-STORAGES |= {"torch.storage.UntypedStorage": torch.uint8, "torch.UntypedStorage": torch.uint8}
+
+# {name of a storage's class: type of its values}
+STORAGES = {"torch.storage.UntypedStorage": torch.uint8, "torch.UntypedStorage": torch.uint8}
+# {name of a type in a pickle: the type}
 DTYPES = {
-    f"torch.{name}": getattr(torch, name)
-    for name in (*_CODES.values(), "uint16", "uint32", "uint64")
+    "torch.uint16": torch.uint16,
+    "torch.uint32": torch.uint32,
+    "torch.uint64": torch.uint64,
 }
+for _code, _type in _CODES.items():
+    STORAGES[f"torch.{_code}Storage"] = _type
+    STORAGES[f"torch.cuda.{_code}Storage"] = _type
+    DTYPES[str(_type)] = _type
