@@ -34,8 +34,8 @@ def config_of(model: Backbone) -> dict[str, Any]:
     """Make the content of config.json.
 
     ``architecture`` and ``pretrained_cfg`` are timm's keys and absent where timm has no such
-    network (a small stem, AlexNet). ``model_type`` is never written: transformers would then look for a
-    class of its own.
+    network (a small stem, AlexNet). ``model_type`` is never written: transformers would then look
+    for a class of its own.
     """
     config: dict[str, Any] = {"arch": model.arch, "embed_dim": model.embed_dim}
     if model.timm_name is not None:
