@@ -134,7 +134,7 @@ def _build(
     model = create(arch, embed_dim=projection.embed_dim, stem=stem, input=input)
 
     state = model.state_dict()
-    children = {name for name, _ in model.named_children()}
+    parts = {name.split(".")[0] for name in state}
     used = {}
     loaded = {}
     missing = []
@@ -144,7 +144,7 @@ def _build(
             missing.append(name)
     # every tensor of the trunk counts, so that a deeper network is no shallower one with a rest
     for name, source in names.items():
-        belongs = name.split(".")[0] in children and not name.startswith(f"{family.projection}.")
+        belongs = name.split(".")[0] in parts and not name.startswith(f"{family.projection}.")
         if belongs:
             dtype = state[name].dtype if name in state else tensors[source].dtype
             loaded[name] = tensors[source].to(dtype).contiguous()
