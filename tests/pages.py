@@ -56,7 +56,15 @@ class Html(HTMLParser):
 def clusters(
     folder: Path, count: int, *, classes: list[str] | None = None, dim: int = 16, seed: int = 0
 ) -> Path:
-    """A store of unit vectors about ten centres, which are the classes; the images are digits of that class."""
+    """Write a store of unit vectors about ten centres, which are classes of digits.
+
+    Args:
+        folder: the store, which is made.
+        count: rows.
+        classes: names in place of the digits.
+        dim: of the vectors.
+        seed: of everything drawn.
+    """
     digits = open_source("digits")
     assert digits.labels is not None
     draw = np.random.default_rng(seed)
@@ -80,7 +88,7 @@ def clusters(
 
 
 def results(task: str, metrics: dict[str, float], **more) -> Results:
-    """One task's outcome."""
+    """Make one task's results, on CIFAR-10 unless other values say otherwise."""
     given = {
         "data": "cifar10",
         "split_sizes": {"train": 8, "test": 4},

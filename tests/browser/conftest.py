@@ -29,39 +29,45 @@ def chromium():
 
 @pytest.fixture
 def visit(chromium, request):
-    """``visit(url, width, dark, …)`` opens a page; whatever it logged or asked of others fails the test at its end, but
-    that a request was ``refused`` where that is meant."""
+    """Open pages by ``visit(url, width=…, dark=…)``.
+
+    Whatever a page logged, or requested from another origin, fails the test at its end, but that a
+    request was ``refused`` where that is meant.
+    """
     opened = []
 
-    def go(url: str, *, width: int = 1280, dark: bool = False, refused: bool = False, **more):
+    def open_page(
+        url: str, *, width: int = 1280, dark: bool = False, refused: bool = False, **more
+    ):
         scheme = "dark" if dark else "light"
         context = chromium.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme, **more
         )
         page = context.new_page()
-        home, said = url.split("/", 3)[:3], []
-        page.on("console", lambda line: heard(line) if line.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: said.append(dialog.message))
+        origin = url.split("/", 3)[:3]
+        complaints = []
 
-        def heard(line) -> None:
+        def on_console(line) -> None:
+            if line.type not in ("error", "warning"):
+                return
             if not (refused and "the server responded with a status of 400" in line.text):
-                said.append(line.text)
+                complaints.append(line.text)
 
-        def asked(request) -> None:
-            if (
-                not request.url.startswith(("data:", "blob:"))
-                and request.url.split("/", 3)[:3] != home
-            ):
-                said.append(f"asks for {request.url}")
+        def on_request(request) -> None:
+            is_inline = request.url.startswith(("data:", "blob:"))
+            if not is_inline and request.url.split("/", 3)[:3] != origin:
+                complaints.append(f"asks for {request.url}")
 
-        page.on("request", asked)
+        page.on("console", on_console)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("request", on_request)
         page.set_default_timeout(15_000)
         page.goto(url)
-        opened.append((context, said))
+        opened.append((context, complaints))
         return page
 
-    yield go
-    for context, said in opened:
+    yield open_page
+    for context, complaints in opened:
         context.close()
-        assert not said, said
+        assert not complaints, complaints
