@@ -1,6 +1,6 @@
 """Backbones: one file per family, one registration per network."""
 
-from zoo.models import alexnet, resnet, vgg  # noqa: F401  registers them
+from zoo.models import alexnet, resnet, vgg, vit  # noqa: F401  registers them
 from zoo.models.backbone import (
     BACKBONES,
     IMAGENET_MEAN,
