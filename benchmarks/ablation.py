@@ -1,12 +1,13 @@
-"""Which settings raise the kNN score at an equal budget.
+r"""Which settings raise the kNN score at an equal budget.
 
-    python benchmarks/ablation.py CIFAR10 --json ablation.json [--images 20000] [--epochs 8] [--seeds 1] [--only …]
+    python benchmarks/ablation.py CIFAR10 --json ablation.json [--images 20000] [--epochs 8] \
+        [--seeds 1] [--only …]
 
-Every row changes one thing in the preset ``cifar10-cpu``; ``paper`` is the paper's recipe (preset ``paper-cifar10``) on
-the same backbone, with its drops moved to the same share of the epochs. All see equally many images: two crops of an
-image count as two. Scored on 5 000 held-out training images by the kNN vote; the test split is not touched. Results
-are kept in the JSON file as they come, and the table is made of what is there.
-"""
+Every row changes one thing in the preset ``cifar10-cpu``; ``paper`` is the paper's recipe (preset
+``paper-cifar10``) on the same backbone, with its drops moved to the same share of the epochs. All
+see equally many images: two crops of an image count as two. Scored on 5 000 held-out training
+images by the kNN vote; the test split is not touched. Results are kept in the JSON file as they
+come, and the table is made of what is there."""
 
 from dataclasses import replace
 

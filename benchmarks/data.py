@@ -1,13 +1,14 @@
-"""The pretraining augmentation against the same recipe out of Pillow and torchvision's transforms.
+"""The pretraining augmentation against the same recipe out of Pillow and torchvision's
+transforms.
 
     python benchmarks/data.py JPEGS CIFAR [--images 256] [--rounds 7]
 
-The recipe is the authors' for ImageNet: RandomResizedCrop(S, .2–1), RandomGrayscale(.2), ColorJitter(.4 four times),
-flip, to a normalised batch. JPEGS is a folder of photographs, or the Hub-style parquet of one; what is smaller than
-375 pixels is enlarged to a short side of 375 with a little grain, and kept as JPEG of quality 90, in a temporary
-folder. CIFAR is any data set of 32-pixel images. All in one process and one thread; seconds are those of the processor,
-so that a busy machine counts less.
-"""
+The recipe is the authors' for ImageNet: RandomResizedCrop(S, .2–1), RandomGrayscale(.2),
+ColorJitter(.4 four times), flip, to a normalised batch. JPEGS is a folder of photographs, or the
+Hub-style parquet of one; what is smaller than 375 pixels is enlarged to a short side of 375 with
+a little grain, and kept as JPEG of quality 90, in a temporary folder. CIFAR is any data set of
+32-pixel images. All in one process and one thread; seconds are those of the processor, so that a
+busy machine counts less."""
 
 import argparse
 import tempfile

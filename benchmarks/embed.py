@@ -2,12 +2,11 @@
 
     python benchmarks/embed.py MODEL DATA [--images 4096] [--rounds 7] [--workers 0] [--batch 256]
 
-*bare* is the forward pass alone, over batches that were preprocessed before; *decode* is reading and
-preprocessing alone; *embed* is both, and writing the rows, keys and checksums with a flush to the
-disk. Turns are taken; shares are medians over the turns. Where images are small and of one size they
-are decoded once for all tasks and lie in memory: then embed should take little more than bare.
-Otherwise it should take little more than decode where that is slower.
-"""
+*bare* is the forward pass alone, over batches that were preprocessed before; *decode* is reading
+and preprocessing alone; *embed* is both, and writing the rows, keys and checksums with a flush to
+the disk. Turns are taken; shares are medians over the turns. Where images are small and of one
+size they are decoded once for all tasks and lie in memory: then embed should take little more
+than bare. Otherwise it should take little more than decode where that is slower."""
 
 import argparse
 import statistics

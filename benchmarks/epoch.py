@@ -1,14 +1,16 @@
-"""A pretraining epoch against lightly's transforms, data loader, memory bank and loss, on the same backbone.
+"""A pretraining epoch against lightly's transforms, data loader, memory bank and loss, on the
+same backbone.
 
     pip install lightly
     python benchmarks/epoch.py DATA [--preset cifar10-cpu] [--steps 40] [--rounds 5]
 
-Pieces of an epoch take turns: lightly (one view of each image by its SimCLR view transform with this preset's crop,
-jitter, grayscale and flip; a data loader with as many workers as there are cores; its NTXentLoss with a memory bank
-of as many rows as the preset's objective sees, the positive being the view itself), ours, and the bare step (forward,
-backward, optimizer on one fixed batch). All three run the same backbone, optimizer, autocast and memory format, and a
-piece begins with no batch fetched ahead. *lightly, as its examples train* has neither autocast nor channels last.
-"""
+Pieces of an epoch take turns: lightly (one view of each image by its SimCLR view transform with
+this preset's crop, jitter, grayscale and flip; a data loader with as many workers as there are
+cores; its NTXentLoss with a memory bank of as many rows as the preset's objective sees, the
+positive being the view itself), ours, and the bare step (forward, backward, optimizer on one
+fixed batch). All three run the same backbone, optimizer, autocast and memory format, and a piece
+begins with no batch fetched ahead. *lightly, as its examples train* has neither autocast nor
+channels last."""
 
 import argparse
 import contextlib

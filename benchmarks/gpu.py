@@ -1,15 +1,16 @@
 """Correctness and speed on one CUDA card.
 
     python benchmarks/gpu.py                        # about five minutes
-    python benchmarks/gpu.py --device cpu --tiny    # only shows that it runs: nothing is judged but correctness
+    python benchmarks/gpu.py --device cpu --tiny    # shows that it runs; judges correctness only
 
-It checks the objectives, the memory bank, kNN and the augmentation on the card against float64 on the CPU, counts how
-often a training step waits for the card, and times
+It checks the objectives, the memory bank, kNN and the augmentation on the card against float64 on
+the CPU, counts how often a training step waits for the card, and times
 
-- the exact softmax over 1.28 million rows (B = 256, D = 128, bf16; forward, backward, bank update) against the two
-  matrix products that it cannot do without: at most 2 ×; and against a ResNet-50 step: less than 5 %;
-- a step of the CIFAR-10 recipe (ResNet-18, preset paper-cifar10) against the bare forward, backward and optimizer
-  step: the bare one at least 90 % of it.
+- the exact softmax over 1.28 million rows (B = 256, D = 128, bf16; forward, backward, bank
+  update) against the two matrix products that it cannot do without: at most 2 ×; and against a
+  ResNet-50 step: less than 5 %;
+- a step of the CIFAR-10 recipe (ResNet-18, preset paper-cifar10) against the bare forward,
+  backward and optimizer step: the bare one at least 90 % of it.
 
 Exits with 1 where a check fails or a card misses one of these.
 """
@@ -50,7 +51,8 @@ class Verdicts:
         fine = value <= limit
         judged = always or self.judged
         print(
-            f"{what}: {value:.3g}, must be at most {limit:g}{': MISSED' if judged and not fine else ''}",
+            f"{what}: {value:.3g}, must be at most {limit:g}"
+            f"{': MISSED' if judged and not fine else ''}",
             flush=True,
         )
         self.good &= fine or not judged
@@ -192,7 +194,7 @@ def time_exact(
 
 
 class Noise(ArraySource):
-    """As many images as CIFAR-10, of its size: for the time they take, what they show does not matter."""
+    """As many images as CIFAR-10, of its size: what they show does not matter for the time."""
 
     @classmethod
     def accepts(cls, data: str) -> bool:

@@ -1,12 +1,12 @@
-"""What probing all layers costs beside the frozen forward pass, and what kept features save.
+r"""What probing all layers costs beside the frozen forward pass, and what kept features save.
 
-    python benchmarks/linear.py MODEL DATA [--rounds 3] [--tasks knn svm pooled all] [--scikit-learn LAYER]
+    python benchmarks/linear.py MODEL DATA [--rounds 3] [--tasks knn svm pooled all] \
+        [--scikit-learn LAYER]
 
-Extraction: all layers of both splits, pooled and written to an empty cache, against the forward pass alone over the
-same images. With --tasks whole tasks instead, the first time and again: everything from opening the data to the scores.
-With --scikit-learn instead the probe of one layer and scikit-learn's logistic regression on the same frozen features,
-for each penalty.
-"""
+Extraction: all layers of both splits, pooled and written to an empty cache, against the forward
+pass alone over the same images. With --tasks whole tasks instead, the first time and again:
+everything from opening the data to the scores. With --scikit-learn instead the probe of one layer
+and scikit-learn's logistic regression on the same frozen features, for each penalty."""
 
 import argparse
 import os
@@ -64,7 +64,8 @@ def extraction(model: str, data: str, rounds: int) -> None:
         "frozen forward pass",
     )
     print(
-        f"all layers, the first time against again: {ratio(times, 'all layers', 'all layers again'):,.0f}"
+        "all layers, the first time against again: "
+        f"{ratio(times, 'all layers', 'all layers again'):,.0f}"
     )
 
 
@@ -103,7 +104,8 @@ def against_sklearn(model: str, data: str, layer: str) -> None:
     std, mean = torch.std_mean(train, 0)
     scaled = [(x - mean) / std.clamp(min=1e-6) for x in (train, test)]
     print(
-        f"\n{layer}, {len(y):,} × {train.shape[1]:,}: top-1, %\n\n| λ | ours | scikit-learn |\n|---|--:|--:|"
+        f"\n{layer}, {len(y):,} × {train.shape[1]:,}: top-1, %\n\n"
+        "| λ | ours | scikit-learn |\n|---|--:|--:|"
     )
     for penalty in PRESETS["lbfgs"].sweep:
         probe = lbfgs.fit(train, y, int(y.max()) + 1, penalties=(penalty,))[penalty]

@@ -1,12 +1,13 @@
-"""The objectives against the obvious implementations of them: forward, backward and the bank's update.
+"""The objectives against the obvious implementations of them: forward, backward and the bank's
+update.
 
     python benchmarks/objective.py [--sizes 50000 1280000] [--rounds 7]
 
-B = 256, D = 128, τ = 0.07. *plain* is torch's autograd over materialised fp32 logits; *floor* is the two matrix
-products that any exact softmax needs, by the library and in the tiles that this machine multiplies fastest; *plain
-NCE* is index_select + bmm + autograd over B×m×D rows, m = 4096. With lightly installed, its NTXentLoss with a memory
-bank of 65 536 rows is timed against the exact softmax over as many rows.
-"""
+B = 256, D = 128, τ = 0.07. *plain* is torch's autograd over materialised fp32 logits; *floor* is
+the two matrix products that any exact softmax needs, by the library and in the tiles that this
+machine multiplies fastest; *plain NCE* is index_select + bmm + autograd over B×m×D rows, m =
+4096. With lightly installed, its NTXentLoss with a memory bank of 65 536 rows is timed against
+the exact softmax over as many rows."""
 
 import argparse
 import math

@@ -3,14 +3,13 @@
     python benchmarks/retrieval.py MODEL DATA --work DIR [--rows 1000000] [--noise 0.5]
         [--kinds binary ivf …]
 
-Row i is the unit vector of f + noise·g: f the features of a random training image, g a random unit
-vector. Queries are made in the same way and are not among the rows; or they are the features of
-test images (the column "of test"): these lie further from every row, and the copies of an image are
-all about as near, so that the exact ten are harder to tell. Times are of one query at a time on one
-thread, the bare scan of the index and the whole search (with re-ranking from the map) turn about.
-Accuracy is that of the vote of k = 200 of `npid knn`, on DATA itself, each kind beside exact search.
---work keeps the stores and indices for the next call.
-"""
+Row i is the unit vector of f + noise·g: f the features of a random training image, g a random
+unit vector. Queries are made in the same way and are not among the rows; or they are the features
+of test images (the column "of test"): these lie further from every row, and the copies of an
+image are all about as near, so that the exact ten are harder to tell. Times are of one query at a
+time on one thread, the bare scan of the index and the whole search (with re-ranking from the map)
+turn about. Accuracy is that of the vote of k = 200 of `npid knn`, on DATA itself, each kind
+beside exact search. --work keeps the stores and indices for the next call."""
 
 import argparse
 import os

@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py
 
-ResNet-50 at 224 pixels, D = 128, a bf16 bank, 32 images of a step on each device and 256 in all at least.
-"""
+ResNet-50 at 224 pixels, D = 128, a bf16 bank, 32 images of a step on each device and 256 in all
+at least."""
 
 from dataclasses import replace
 
@@ -16,8 +16,8 @@ from pretrain.losses.infonce import InfoNCEConfig
 IMAGES = [10**6, 10**7, 10**8, 10**9]
 DEVICES = [1, 8, 64, 1024]
 HEAD = """\
-| images | devices | batch | bank per device | loss: room | FLOP per device: backbone | exact | by the \
-backbone's | sent per device: gradients | exact | 4096 shared negatives | 4096 per image |
+| images | devices | batch | bank per device | loss: room | FLOP per device: backbone | exact | \
+by the backbone's | sent per device: gradients | exact | 4096 shared negatives | 4096 per image |
 |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"""
 
 

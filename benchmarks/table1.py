@@ -1,14 +1,15 @@
-"""The paper's Table 1 on CIFAR-10, and its ablations of embedding size and training-set size.
+r"""The paper's Table 1 on CIFAR-10, and its ablations of embedding size and training-set size.
 
-    python benchmarks/table1.py CIFAR10 --json table1.json [--images 20000] [--epochs 10] [--seeds 2] [--full] [--test]
+    python benchmarks/table1.py CIFAR10 --json table1.json [--images 20000] [--epochs 10] \
+        [--seeds 2] [--full] [--test]
 
-Each row of Table 1 trains one objective and scores it by a linear SVM and by the kNN vote on the embeddings of the same
-training images. ``--full`` is the paper's size and recipe (preset ``paper-cifar10``): ResNet-18, all 50 000 images, 200
-epochs, on a GPU. Otherwise it is the small ResNet-10 at a budget that a CPU manages, with the recipe of ``cifar10-cpu``
-(bank from the untrained features, learning rate 0.1 on a cosine), for the paper's has hardly begun to learn by then.
-Scored on 5 000 held-out training images, or with ``--test`` on the test images. Results are kept in the JSON file as
-they come.
-"""
+Each row of Table 1 trains one objective and scores it by a linear SVM and by the kNN vote on the
+embeddings of the same training images. ``--full`` is the paper's size and recipe (preset
+``paper-cifar10``): ResNet-18, all 50 000 images, 200 epochs, on a GPU. Otherwise it is the small
+ResNet-10 at a budget that a CPU manages, with the recipe of ``cifar10-cpu`` (bank from the
+untrained features, learning rate 0.1 on a cosine), for the paper's has hardly begun to learn by
+then. Scored on 5 000 held-out training images, or with ``--test`` on the test images. Results are
+kept in the JSON file as they come."""
 
 from dataclasses import replace
 from typing import Any

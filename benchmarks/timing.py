@@ -29,7 +29,8 @@ def machine(*packages: str) -> str:
 
 
 def interleaved(cases: Cases, rounds: int, *, cpu: bool = False) -> dict[str, list[float]]:
-    """Seconds of each case, in turns, so that a machine's moods hit all; the first, unmeasured turn warms up.
+    """Seconds of each case, in turns, so that a machine's moods hit all; the first, unmeasured
+    turn warms up.
 
     With ``cpu`` they are the processor's seconds in this process, of all its threads.
     """
@@ -57,7 +58,8 @@ def report(title: str, times: dict[str, list[float]], against: str) -> None:
     print(f"\n{title}\n\n| | ms | × {against} |\n|---|--:|--:|")
     for name, seconds in times.items():
         print(
-            f"| {name} | {_digits(1e3 * statistics.median(seconds))} | {ratio(times, name, against):.3f} |",
+            f"| {name} | {_digits(1e3 * statistics.median(seconds))} | "
+            f"{ratio(times, name, against):.3f} |",
             flush=True,
         )
 

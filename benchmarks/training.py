@@ -24,7 +24,7 @@ HELD_OUT = 5000  # training images that only choose between settings
 
 
 def splits(data: str, images: int | None) -> tuple[Subset, Subset]:
-    """The first ``images`` (all by default) of a fixed shuffle of the training split, and the held-out rest of it."""
+    """The first ``images`` of a fixed shuffle of the training split, and the held-out rest."""
     whole = open_source(data)
     order = np.random.default_rng(0).permutation(len(whole))
     return Subset(whole, np.sort(order[HELD_OUT:][:images])), Subset(
@@ -42,7 +42,7 @@ def train(source: Source, config: PretrainConfig, device: str) -> tuple[Backbone
 
 @dataclass(frozen=True)
 class Scores:
-    """Embeddings of both splits, scored: the kNN vote of Wu et al. (k=200, τ=0.07) and their linear SVM, 0–1."""
+    """Embeddings of both splits, scored by the kNN vote and the linear SVM of Wu et al., 0–1."""
 
     rows: torch.Tensor
     labels: torch.Tensor
@@ -89,7 +89,7 @@ def parser(about: str, *, images: int, epochs: int) -> argparse.ArgumentParser:
 
 
 class Record:
-    """Results by name and seed in a JSON file, written after each, so that a study can be stopped and gone on with."""
+    """Results by name and seed in a JSON file, written after each: a study can be stopped."""
 
     def __init__(self, path: Path, asked: argparse.Namespace) -> None:
         budget = {"data": Path(asked.data).name, "images": asked.images, "epochs": asked.epochs}

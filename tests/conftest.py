@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# detectron2 is on no package index: it is installed, or lies in a folder of its own (.ci/detectron2 fills the second)
+# detectron2 is on no package index: it is installed, or lies in a folder of its own
+# (.ci/detectron2 fills the second)
 for folder in (os.environ.get("NPID_DETECTRON2"), Path(sys.prefix) / "detectron2"):
     if folder and Path(folder).is_dir():
         sys.path.append(str(folder))
@@ -47,7 +48,7 @@ def image_folder(tmp_path, picture):
 
 @pytest.fixture(scope="session")
 def real():
-    """Path of a real data set by name; skips where it is absent (set NPID_TEST_DATA to a folder that holds them)."""
+    """Path of a real data set by name; skips where it is absent; NPID_TEST_DATA names the folder."""
 
     def find(name: str) -> str:
         for root in (

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Names are imported when they are first used: torch takes seconds, and errors or `npid --help` do not need it.
+# Names are imported when they are first used: torch takes seconds, and errors or `npid --help` do
+# not need it.
 _HOME = {
     "BACKBONES": "zoo.models",
     "Backbone": "zoo.models",

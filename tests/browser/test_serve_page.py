@@ -89,7 +89,8 @@ def test_a_chosen_image_shows_its_neighbours_vote_and_latency(visit, address, fo
     )
     tiles = answer.locator(".tiles img")
     assert tiles.count() == 6 and answer.locator(".tiles").inner_text().count("red") >= 5
-    # every picture arrives (wait_for_function would not do: it evaluates text, which the page's policy forbids)
+    # every picture arrives (wait_for_function would not do: it evaluates text, which the page's
+    # policy forbids)
     page.evaluate(
         "() => Promise.all([...document.querySelectorAll('#answer img')].map(i => i.decode()))"
     )

@@ -21,7 +21,7 @@ def test_the_nearest_are_those_of_a_sort(k, monkeypatch):
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize(("rows", "k"), [(3000, 7), (3001, 40), (3007, 3000), (2050, 7)])
 def test_they_are_however_close_they_lie(rows, k, fast, monkeypatch):
-    """In crowded banks bf16 cannot tell the rows apart: the fp32 order must come out all the same."""
+    """In crowded banks bf16 cannot tell the rows apart: the fp32 order must still come out."""
     monkeypatch.setattr(near, "fast_bf16", lambda device: fast)
     monkeypatch.setattr(near, "_ROWS", 1024)
     monkeypatch.setattr(near, "_FEW", 1)
@@ -46,7 +46,7 @@ def test_they_are_however_close_they_lie(rows, k, fast, monkeypatch):
     not near.fast_bf16(torch.device("cpu")), reason="screens on processors with bf16 alone"
 )
 def test_few_products_are_taken_twice(monkeypatch):
-    """The screen leaves little more than the nearest, and later blocks only what may displace them."""
+    """The screen leaves little more than the nearest; later blocks what may displace them."""
     counts, multiply = [], near._ScreenedBlock._multiply
     monkeypatch.setattr(
         near._ScreenedBlock, "_multiply", lambda *a: counts.append(len(a[-1])) or multiply(*a)

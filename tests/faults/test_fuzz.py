@@ -1,4 +1,4 @@
-"""Thousands of damaged and hostile files: only our own error, nothing run, and never half a model."""
+"""Thousands of damaged and hostile files: only our own error, nothing run, no half a model."""
 
 import collections
 import io

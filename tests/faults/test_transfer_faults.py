@@ -1,4 +1,4 @@
-"""Faults 10 to 15 for the tasks that learn from labels, as a user meets them on the command line."""
+"""Faults 10 to 15 for the tasks that learn from labels, as a user meets them."""
 
 import shutil
 

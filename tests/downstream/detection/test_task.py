@@ -1,4 +1,4 @@
-"""``npid detect`` as a user types it: training, resuming, scoring, pictures, and what it refuses."""
+"""``npid detect`` as a user types it: training, resuming, scoring, pictures, refusals."""
 
 import json
 import subprocess

@@ -30,8 +30,8 @@ def test_the_demo_ends_with_its_table_its_verdict_and_a_picture(tmp_path, monkey
         gain = 100 * (m[f"pretrained/{part}/top1"] - m[f"scratch/{part}/top1"])
         spread = 100 * max(m[f"{init}/{part}/top1_std"] for init in ("pretrained", "scratch"))
         assert (
-            f"{gain:+.1f} points, {'more' if gain > spread else 'not more'} than the seeds' {spread:.1f}"
-            in said
+            f"{gain:+.1f} points, {'more' if gain > spread else 'not more'} than the seeds' "
+            f"{spread:.1f}" in said
         )
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "thesis.txt").write_text("precious")
