@@ -2,10 +2,9 @@
 
     python benchmarks/overhead.py DATA [--preset cifar10-cpu] [--rounds 12]
 
-A round times the same number of full steps (data, augmentation, bank, objective, optimizer) and of bare ones (forward,
-backward, optimizer on one fixed batch), turn about, so that a machine's moods hit both. Prints the medians and their
-ratio.
-"""
+A round times the same number of full steps (data, augmentation, bank, objective, optimizer) and
+of bare ones (forward, backward, optimizer on one fixed batch), turn about, so that a machine's
+moods hit both. Prints the medians and their ratio."""
 
 import argparse
 import statistics
@@ -27,7 +26,8 @@ def steps_of(source: Source, preset: str, device: torch.device, per_round: int, 
     """A function that takes a full step on a batch, one that makes batches, and the bare step.
 
     Returns:
-        The settings; (images, indices, number) → None; (steps×B) → batches; () → None; steps of each round.
+        The settings; (images, indices, number) → None; (steps×B) → batches; () → None; steps of
+        each round.
     """
     config = PRESETS[preset]
     config = replace(config, amp=resolve_amp(config, device), bank_init="random")
@@ -84,10 +84,12 @@ def overhead(
     whole, plain = (statistics.median(times) for times in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
     print(
-        f"{preset}, batch {config.batch_size}, {device}, {config.amp}, {torch.get_num_threads()} threads"
+        f"{preset}, batch {config.batch_size}, {device}, {config.amp}, "
+        f"{torch.get_num_threads()} threads"
     )
     print(
-        f"full step {1e3 * whole:.1f} ms ({config.batch_size / whole:,.0f} images/s); bare {1e3 * plain:.1f} ms",
+        f"full step {1e3 * whole:.1f} ms ({config.batch_size / whole:,.0f} images/s); "
+        f"bare {1e3 * plain:.1f} ms",
         end="; ",
     )
     print(f"median ratio of {len(pairs)} rounds {ratio:.3f}")

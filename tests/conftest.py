@@ -48,7 +48,7 @@ def image_folder(tmp_path, picture):
 
 @pytest.fixture(scope="session")
 def real():
-    """Path of a real data set by name; skips where it is absent; NPID_TEST_DATA names the folder."""
+    """Path of a real data set by name; skips where it is absent (NPID_TEST_DATA)."""
 
     def find(name: str) -> str:
         for root in (

@@ -1,4 +1,4 @@
-"""What the processes of tests/pretrain/test_distributed.py do; each task gives the same in any number of them."""
+"""What the processes of test_communicator.py do; each gives the same in any number of them."""
 
 import inspect
 import json
@@ -40,7 +40,7 @@ OBJECTIVES = {
 
 @BACKBONES.register("no-norm")
 class NoNorm(StagedBackbone):
-    """Without BatchNorm, whose statistics are of one process's images, so that any number of processes agree."""
+    """Without BatchNorm, whose statistics are of one process's images: all processes agree."""
 
     stems = {"imagenet": 3}
     first_conv = "conv1"
@@ -115,7 +115,7 @@ def objectives(communicator):
 
 
 def neighbours(communicator):
-    """The nearest of all rows, of each query, though most processes have fewer rows than are asked for."""
+    """The nearest of all rows, though most processes have fewer rows than are asked for."""
     torch.manual_seed(2)
     queries, labels, k = normalize(torch.randn(11, D)), torch.arange(N), 600
     start, end = shard_bounds(N, communicator.size)[communicator.rank : communicator.rank + 2]
@@ -138,7 +138,7 @@ WIRED = {
 
 
 def wire(communicator, folder):
-    """Bytes that this process put into each kind of collective in one step, counted at torch.distributed."""
+    """Bytes that this process put into each kind of collective in one step, counted at torch."""
     from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
     import pretrain.memory_bank.sharded

@@ -1,4 +1,4 @@
-"""The plan against what the code allocates and multiplies; what it sends is checked in test_distributed.py."""
+"""The plan against what the code allocates and multiplies; test_communicator has what is sent."""
 
 import importlib.util
 import math

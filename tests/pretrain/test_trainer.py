@@ -130,13 +130,14 @@ pretrain.trainer.SAVE_EVERY = 0.0
 from zoo.data.sources import open_source
 import torch
 torch.set_num_threads(2)
-pretrain.pretrain(open_source("digits"), sys.argv[1], from_dict(json.loads(sys.argv[2])), resume=True,
+config = from_dict(json.loads(sys.argv[2]))
+pretrain.pretrain(open_source("digits"), sys.argv[1], config, resume=True,
     on_step=lambda now: print(now["step"], flush=True))
 """
 
 
 def test_sigkill_at_random_moments_changes_nothing(tmp_path):
-    """Killed, write boundaries included, and resumed until it ends; equal to a run that was never stopped."""
+    """Killed anywhere and resumed until it ends; equal to a run that was never stopped."""
     from pretrain.config import to_dict
 
     how = replace(TINY, epochs=4)

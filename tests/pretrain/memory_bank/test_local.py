@@ -30,7 +30,7 @@ def test_rows_are_read_updated_and_split_in_every_type(kind, close):
 def test_an_index_that_occurs_twice_gets_its_last_embedding_whatever_the_order_of_writing(
     monkeypatch,
 ):
-    """Two writes to one row have no order on a GPU; a CPU's order would hide them, so the writes are watched."""
+    """Two writes to one row have no order on a GPU; a CPU's would hide them: writes are watched."""
     bank, written, write = LocalBank(torch.eye(4)), [], LocalBank._write
 
     def watch(self, at, rows):

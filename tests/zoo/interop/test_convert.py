@@ -1,4 +1,4 @@
-"""Each layout is synthesised with its exact wrapper and names from a network with known features."""
+"""Each layout is synthesised with its exact wrapper and names from a known network."""
 
 import pickle
 import sys
@@ -39,7 +39,7 @@ BANK = F.normalize(torch.randn(20, DIM, generator=torch.manual_seed(1)))
 
 
 def bank_module(module, **buffers):
-    """A pickled memory bank as the authors' scripts save it: an nn.Module of a class we do not have."""
+    """A pickled memory bank as the authors' scripts save it: a module of a class we do not have."""
     library = types.ModuleType(f"lib.{module}")
     kind = type(module, (nn.Module,), {"__module__": library.__name__})
     setattr(library, module, kind)
@@ -184,7 +184,7 @@ def test_every_layout_gives_the_features_of_its_network(net, tmp_path, case, zip
 
 
 class Cifar(nn.Module):
-    """The authors' CIFAR network, by its names: ``shortcut`` and ``linear``, a 3×3 stem and no max-pool."""
+    """The authors' CIFAR network: ``shortcut`` and ``linear``, a 3×3 stem and no max-pool."""
 
     class Block(nn.Module):
         def __init__(self, cin, cout, stride):

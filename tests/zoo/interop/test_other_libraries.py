@@ -84,7 +84,7 @@ def test_timm_transformers_and_torch_hub_agree_with_us(hub, model, tmp_path):
 
 
 class Mixed(ResNet, PyTorchModelHubMixin):
-    """How a user of the mixin would take our files: torchvision's network, built from keys of config.json."""
+    """How a user of the mixin takes our files: torchvision's network by keys of config.json."""
 
     def __init__(self, embed_dim: int, **_):
         super().__init__(BasicBlock, [2, 2, 2, 2], num_classes=embed_dim)

@@ -5,7 +5,7 @@ from zoo.utils.precision import fast_bf16, shrinks_a_pixel
 
 
 def test_a_pixel_is_shrunk_where_the_input_is_too_small():
-    """resnet10's last strided convolution sees a sixteenth of the side, and 1×1 kernels do not count."""
+    """resnet10's last strided convolution sees a sixteenth of the side; 1×1 do not count."""
 
     def resnet10() -> zoo.Backbone:
         return zoo.create("resnet10", embed_dim=4, stem="small")
