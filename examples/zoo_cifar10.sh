@@ -17,9 +17,9 @@ mkdir -p "$out"
 for arch in "$@"; do
     for recipe in paper ours; do
         name=$arch-$recipe
-        how=(--preset paper-cifar10)
-        [ "$recipe" = paper ] || how=(--preset cifar10-cpu)
-        npid pretrain "$data" --out "$out/runs/$name" "${how[@]}" --epochs "${EPOCHS:-200}" --backbone "$arch" --set stem=cifar --resume
+        options=(--preset paper-cifar10)
+        [ "$recipe" = paper ] || options=(--preset cifar10-cpu)
+        npid pretrain "$data" --out "$out/runs/$name" "${options[@]}" --epochs "${EPOCHS:-200}" --backbone "$arch" --set stem=cifar --resume
         [ -d "$out/$name" ] || npid export "$out/runs/$name" --to "$out/$name" --license apache-2.0
         [ -f "$out/$name/metrics.json" ] || {
             results=$out/runs/$name.metrics.json

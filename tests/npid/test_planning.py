@@ -19,7 +19,7 @@ def test_the_plan_is_shown_and_nothing_is_trained(tmp_path, monkeypatch):
     )
     assert big.exit_code == 0, big.output
     assert (
-        "1,000,000,000 images, dim 128, batch 2048, 64 × cuda" in big.output
+        "1,000,000,000 images, embed_dim 128, batch_size 2048, 64 × cuda" in big.output
         and "all-gather" in big.output
     )
     small = npid("pretrain", "digits", "--plan", "--preset", "digits")
