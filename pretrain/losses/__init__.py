@@ -5,6 +5,7 @@ from pretrain.losses import (  # noqa: F401  registers them
     infonce,
     nce,
     parametric,
+    triplet,
 )
 from pretrain.losses.base import (
     LOSSES,

@@ -22,6 +22,7 @@ from pretrain.losses import build
 from pretrain.losses.exact import ExactConfig
 from pretrain.losses.infonce import InfoNCEConfig
 from pretrain.losses.nce import NCEConfig
+from pretrain.losses.triplet import TripletConfig
 from pretrain.memory_bank import LocalBank, ShardedBank, shard_bounds
 from zoo.data.sources import open_source
 from zoo.models import BACKBONES, FeatureInfo, Stage
@@ -35,6 +36,7 @@ OBJECTIVES = {
     "nce shared": NCEConfig(negatives=500, shared=True, z="ema"),
     "infonce": InfoNCEConfig(negatives=40, exclude_positive=False),
     "infonce shared": InfoNCEConfig(negatives=2000, shared=True, rescale_negatives=True),
+    "triplet": TripletConfig(),
 }
 
 
