@@ -25,7 +25,8 @@ from tests.hub_store import HubStore
 class Fault:
     """What happens to the next ``times`` requests that match.
 
-    ``status`` is answered with ``headers``; ``cut`` sends half of the body and closes; ``drop``
+    ``status`` is answered with ``headers`` and ``body``; ``add`` adds the headers to the honest
+    answer; ``grow`` says too much; ``cut`` sends half of the body and closes; ``drop``
     closes without an answer; ``late`` does what was asked, then drops; ``corrupt`` flips a byte of
     the body; ``before`` is called.
     """
@@ -36,6 +37,7 @@ class Fault:
     times: int
     status: int = 0
     headers: dict = field(default_factory=dict)
+    body: bytes = b""
     before: object = None
 
 
@@ -45,6 +47,7 @@ class HubServer(HubStore):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.log: list[tuple[str, str]] = []
+        self.tokens: list[str] = []  # every Authorization that arrived
         self.faults: list[Fault] = []
         self.token: str | None = None  # expected on every request, if set
         self.lock = threading.RLock()
@@ -115,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.query = urllib.parse.parse_qs(query)
         path = urllib.parse.unquote(path)
         self.hub.log.append((self.command, path))
+        if "Authorization" in self.headers:
+            self.hub.tokens.append(self.headers["Authorization"])
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
             self.body = self._chunks()
@@ -123,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.fault.before:
                 self.fault.before()
             if self.fault.action == "status":
-                return self._send(self.fault.status, b"", self.fault.headers)
+                return self._send(self.fault.status, self.fault.body, self.fault.headers)
             if self.fault.action == "drop":
                 return self._close()
         if self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
@@ -155,6 +160,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._close()
         if action == "corrupt" and content:
             content = content[:-1] + bytes([content[-1] ^ 1])
+        if action == "grow":
+            content += bytes(1 << 20)
+        if action == "add":
+            headers = (headers or {}) | self.fault.headers
         self.send_response(status)
         for key, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
             self.send_header(key, value)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import httpx2
-from huggingface_hub import get_session
+from huggingface_hub import HfApi, get_session
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from zoo.errors import HubError
@@ -19,6 +19,8 @@ T = TypeVar("T")
 TIMEOUT = 60.0
 """Seconds without a byte after which a request has failed."""
 _BACKOFF = (1.0, 2.0, 4.0)  # seconds before the second, third and fourth try
+_ANSWER_LIMIT = 16 << 20  # bytes of an answer to the client
+_ANSWER_SECONDS = 120.0  # for which it may last
 _MAX_WAIT = 60.0  # seconds; a server that asks for more gets no further try
 
 
@@ -59,6 +61,10 @@ class DamagedError(HubError):
     """A file differs from the Hub's record of it, twice."""
 
 
+class OversizedError(HubError):
+    """An answer larger than it may be."""
+
+
 _FINAL: dict[int, tuple[type[HubError], str]] = {  # by HTTP status
     401: (
         AuthError,
@@ -95,8 +101,7 @@ def call(subject: str, function: Callable[..., T], *args: Any, tries: int = 4, *
     """
     for attempt in range(tries):
         try:
-            with _timeout_and_quiet():
-                return function(*args, **kwargs)
+            return function(*args, **kwargs)
         except Exception as error:
             fault = _translate(subject, error)
             if fault is None:
@@ -108,23 +113,94 @@ def call(subject: str, function: Callable[..., T], *args: Any, tries: int = 4, *
     raise AssertionError("unreachable")
 
 
+def call_client(
+    api: HfApi, subject: str, function: Callable[..., T], *args: Any, tries: int = 4, **kwargs: Any
+) -> T:
+    """Call a method of the Hub's client as :func:`call` does, with budgets on what it reads.
+
+    Args:
+        api: Whose endpoint alone gets the token.
+        subject: What the call is about, at the start of messages.
+        function: A method of ``api``.
+        *args: Its arguments.
+        tries: As in :func:`call`.
+        **kwargs: Its keyword arguments.
+
+    Raises:
+        HubError: The subclass for the cause, also where the client stumbles over an answer.
+    """
+
+    def guarded() -> T:
+        with _guarded_session(api.endpoint):
+            try:
+                return function(*args, **kwargs)
+            except (AttributeError, LookupError, TypeError, RecursionError) as error:
+                raise HubError(
+                    f"{subject}: the answer is not what a Hub sends "
+                    f"({type(error).__name__}: {error}); check HF_ENDPOINT"
+                ) from error
+
+    return call(subject, guarded, tries=tries)
+
+
+class _LimitedStream(httpx2.SyncByteStream):
+    """A body of an answer to the client that may neither grow nor trickle without end."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        received = 0
+        for chunk in self._stream:
+            received += len(chunk)
+            if received > _ANSWER_LIMIT or time.monotonic() > deadline:
+                raise HubError(
+                    f"the Hub's answer does not end ({received} bytes so far); check HF_ENDPOINT"
+                )
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
 @contextlib.contextmanager
-def _timeout_and_quiet() -> Iterator[None]:
-    """Bound the client's waits, which are endless by default, and silence its warnings.
+def _guarded_session(endpoint: str) -> Iterator[None]:
+    """Bound the client's waits and answers, keep the token at one place, and silence warnings.
 
     It warns of what we report or chose ourselves: its own retries, and that open files are not sent
     by its chunk store (which keeps every Hub served).
     """
+
+    def keep_token(request: httpx2.Request) -> None:
+        request.headers["Accept-Encoding"] = "identity"
+        if httpx2.URL(endpoint).copy_with(path="/", query=None) != request.url.copy_with(
+            path="/", query=None, fragment=None
+        ):
+            request.headers.pop("Authorization", None)
+
+    def limit_answer(response: httpx2.Response) -> None:
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise HubError(f"refused, for the Hub's answer is packed ({encoding[:40]!r})")
+        response.stream = _LimitedStream(response.stream)
+
     session = get_session()
     logger = logging.getLogger("huggingface_hub")
     timeout_before = session.timeout
     level_before = logger.level
+    hooks_before = session.event_hooks
     session.timeout = httpx2.Timeout(TIMEOUT)
+    session.event_hooks = {
+        "request": [*hooks_before["request"], keep_token],
+        "response": [*hooks_before["response"], limit_answer],
+    }
     logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
         session.timeout = timeout_before
+        session.event_hooks = hooks_before
         logger.setLevel(level_before)
 
 
@@ -139,7 +215,7 @@ def _translate(subject: str, error: Exception) -> HubError | None:
         if isinstance(cause, OfflineModeIsEnabled):
             return OfflineError(f"{subject}: offline mode is on (HF_HUB_OFFLINE)")
         if isinstance(cause, HfHubHTTPError):
-            return _status_error(subject, cause)
+            return status_error(subject, cause.response)
         if isinstance(cause, httpx2.ConnectError | httpx2.ProxyError):
             return UnreachableError(
                 f"{subject}: no connection to the Hub ({cause}); check the network and HF_ENDPOINT"
@@ -148,15 +224,22 @@ def _translate(subject: str, error: Exception) -> HubError | None:
             return UnreachableError(
                 f"{subject}: the connection broke or timed out ({cause}); try again later", 0
             )
+        if isinstance(cause, httpx2.HTTPError | httpx2.InvalidURL):
+            return HubError(f"{subject}: {cause}; check HF_ENDPOINT")
     if isinstance(error, OSError) and error.errno is not None:
-        where = error.filename or "the cache"
-        return HubError(
-            f"{subject}: no access to {where} ({error.strerror}); free it, or set HF_HOME to "
-            "another folder"
-        )
+        return cache_error(subject, error)
     if isinstance(error, OSError):  # the client's check of the size
         return UnreachableError(f"{subject}: the download was cut short; try again", 0)
     return HubError(f"{subject}: {error}") if isinstance(error, ValueError) else None
+
+
+def cache_error(subject: str, error: BaseException) -> HubError:
+    """Make the error for a cache that cannot be read or written."""
+    where = getattr(error, "filename", None) or "the cache"
+    reason = getattr(error, "strerror", None) or error
+    return HubError(
+        f"{subject}: no access to {where} ({reason}); free it, or set HF_HOME to another folder"
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -167,15 +250,21 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _status_error(subject: str, error: HfHubHTTPError) -> HubError:
-    """Find our error for an HTTP status that is no success."""
-    status = error.response.status_code
+def status_error(subject: str, response: httpx2.Response) -> HubError:
+    """Find our error for an HTTP status that is no success.
+
+    Args:
+        subject: What the request was about.
+        response: The answer; its body is not read.
+    """
+    status = response.status_code
     if status in _FINAL:
         kind, meaning = _FINAL[status]
         return kind(f"{subject}: {meaning}")
     if status not in (408, 429) and status < 500:
-        return HubError(f"{subject}: the Hub refused the request ({error})")
-    retry_after = _retry_after(error.response)
+        words = response.headers.get("X-Error-Message", response.reason_phrase)[:200]
+        return HubError(f"{subject}: the Hub refused the request ({status} {words})")
+    retry_after = _retry_after(response)
     if retry_after > _MAX_WAIT:
         return UnreachableError(
             f"{subject}: the Hub answered {status} and asks to wait {retry_after:.0f} s; try again "
@@ -189,4 +278,5 @@ def _retry_after(response: httpx2.Response) -> float:
     seconds = response.headers.get("Retry-After", "").strip()
     if not seconds and response.status_code == 429:
         seconds = response.headers.get("ratelimit", "").rpartition("t=")[2]
-    return float(seconds) if seconds.isdigit() else 0.0
+    is_number = seconds.isascii() and seconds.isdigit() and len(seconds) < 10
+    return float(seconds) if is_number else 0.0

@@ -2,15 +2,17 @@
 
 import hashlib
 import re
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from huggingface_hub import HfApi
-from huggingface_hub.hf_api import RepoSibling
 
 from zoo.errors import HubError
-from zoo.hub import _client
 from zoo.hub._client import call
+from zoo.hub._http import get_json
 from zoo.models.model_dir import BANK, CONFIG, WEIGHTS
 from zoo.results import METRICS_FILE
 
@@ -23,6 +25,8 @@ SOURCE = "source.json"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _REVISION = re.compile(r"\w[\w./-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_SIZE = 1 << 50  # bytes of a file
 
 
 @dataclass(frozen=True)
@@ -150,31 +154,56 @@ def read_repo(api: HfApi, repo: str, revision: str) -> RepoState:
     """Ask for the files of a repository at a revision, with their checksums, in one request.
 
     Raises:
-        HubError: If it cannot be read, or holds unsafe names.
+        HubError: If it cannot be read, holds unsafe names, or is not described as a Hub does.
     """
-    info = call(
-        f"{repo}@{revision}",
-        api.model_info,
-        repo,
-        revision=revision,
-        files_metadata=True,
-        timeout=_client.TIMEOUT,
-    )
+    subject = f"{repo}@{revision}"
+    url = f"{api.endpoint}/api/models/{repo}/revision/{quote(revision, safe='')}"
+    info, _ = call(subject, get_json, api, subject, url, {"blobs": "true"})
+    if not isinstance(info, dict):
+        raise _unlike_a_hub(subject, "the answer", info)
+    siblings = info.get("siblings") or []
+    if not isinstance(siblings, list):
+        raise _unlike_a_hub(subject, "siblings", siblings)
     files = {}
-    for sibling in info.siblings or []:
-        check_file_name(sibling.rfilename, repo)
-        record = _record(sibling)
+    for sibling in siblings:
+        if not isinstance(sibling, dict) or not isinstance(sibling.get("rfilename"), str):
+            raise _unlike_a_hub(subject, "an entry of siblings", sibling)
+        name = sibling["rfilename"]
+        check_file_name(name, repo)
+        record = _record(subject, name, sibling)
         if record is not None:
-            files[sibling.rfilename] = record
-    if info.sha is None or not is_commit(info.sha):
-        raise HubError(f"{repo}@{revision}: the Hub did not say which commit this is")
-    return RepoState(info.sha, files, info.private)
+            files[name] = record
+    commit = info.get("sha")
+    if not isinstance(commit, str) or not is_commit(commit):
+        raise HubError(f"{subject}: the Hub did not say which commit this is")
+    private = info.get("private")
+    return RepoState(commit, files, private if isinstance(private, bool) else None)
 
 
-def _record(sibling: RepoSibling) -> FileRecord | None:
+def _record(subject: str, name: str, sibling: dict[str, Any]) -> FileRecord | None:
     """The record of one file in the Hub's answer, if it is complete."""
-    if sibling.size is None:
+    lfs = sibling.get("lfs")
+    if lfs is not None and not isinstance(lfs, dict):
+        raise _unlike_a_hub(subject, f"lfs of {name}", lfs)
+    if lfs:
+        size = lfs.get("size")
+        digest = lfs.get("sha256")
+    else:
+        size = sibling.get("size")
+        digest = sibling.get("blobId")
+    if size is None or digest is None:
         return None
-    if sibling.lfs:
-        return FileRecord(sibling.lfs.size, sibling.lfs.sha256)
-    return FileRecord(sibling.size, sibling.blob_id) if sibling.blob_id else None
+    if type(size) is not int or not 0 <= size < _MAX_SIZE:
+        raise _unlike_a_hub(subject, f"the size of {name}", size)
+    pattern = _SHA256 if lfs else _COMMIT
+    if not isinstance(digest, str) or not pattern.fullmatch(digest):
+        raise _unlike_a_hub(subject, f"the checksum of {name}", digest)
+    return FileRecord(size, digest)
+
+
+def _unlike_a_hub(subject: str, place: str, value: object) -> HubError:
+    """The error for an answer that has not the shape of a Hub's."""
+    return HubError(
+        f"{subject}: {place} is {reprlib.repr(value)}, which no Hub sends; nothing was fetched. "
+        "Check the network and HF_ENDPOINT"
+    )

@@ -2,15 +2,25 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
+import threading
 from pathlib import Path
+from typing import BinaryIO
 
-from huggingface_hub import HfApi, constants, hf_hub_download
+from huggingface_hub import HfApi, constants
 from huggingface_hub.file_download import repo_folder_name
 
 from zoo.errors import HubError, NpidError
-from zoo.hub._client import DamagedError, OfflineError, UnreachableError, call
+from zoo.hub._client import (
+    DamagedError,
+    OfflineError,
+    OversizedError,
+    UnreachableError,
+    cache_error,
+    call,
+)
 from zoo.hub._files import (
     MODEL_FILES,
     SOURCE,
@@ -20,10 +30,13 @@ from zoo.hub._files import (
     read_repo,
     split_revision,
 )
+from zoo.hub._http import download
 from zoo.models.model_dir import BANK, CONFIG, WEIGHTS
-from zoo.utils.files import new_folder, write_text
+from zoo.utils.files import WriteError, format_bytes, new_file, new_folder, write_text
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_TEXT_LIMIT = 16 << 20  # bytes of any file of a model that is no tensors
+_PROGRESS = 1 << 20  # bytes that a try must bring for another one after it
 
 
 def pull(
@@ -99,8 +112,8 @@ def _cached(repo_cache: Path, revision: str) -> Path | None:
     commit = revision
     if not is_commit(revision):
         try:
-            commit = (repo_cache / "refs" / revision).read_text().strip()
-        except OSError:
+            commit = (repo_cache / "refs" / revision).read_bytes()[:80].decode("ascii").strip()
+        except (OSError, ValueError):
             return None
         if not is_commit(commit):
             return None
@@ -109,8 +122,10 @@ def _cached(repo_cache: Path, revision: str) -> Path | None:
         return None
     for name in (WEIGHTS, BANK):
         path = snapshot / name
+        if not path.is_file():
+            continue
         blob = path.resolve().name
-        if not path.is_file() or not _SHA256.fullmatch(blob):
+        if not _SHA256.fullmatch(blob):
             continue
         if hex_digest(path, sha256=True) != blob:
             return None
@@ -141,40 +156,86 @@ def _fetch(api: HfApi, repo: str, revision: str, repo_cache: Path) -> Path:
 
 def _remember(ref: Path, commit: str) -> None:
     """Note in the cache which commit a branch or tag is; a read-only cache cannot learn it."""
-    if ref.is_file() and ref.read_text() == commit:
-        return
-    with contextlib.suppress(NpidError):
+    with contextlib.suppress(NpidError, OSError):
+        if ref.is_file() and ref.read_bytes() == commit.encode():
+            return
         write_text(ref, commit)
 
 
 def _fetch_file(
     api: HfApi, repo: str, name: str, commit: str, record: FileRecord, repo_cache: Path
 ) -> Path:
-    """Fetch one file at a commit; once more if it differs from its record."""
+    """Fetch one file at a commit; once more if it differs from its record.
+
+    Where it lies is made of the repository's name, the commit and the checksum, all of them
+    checked: the server's headers name nothing, and no link in the cache is followed to write.
+    """
     subject = f"{repo}@{commit[:8]}: {name}"
-    for force_download in (False, True):
-        path = Path(
-            call(
-                subject,
-                hf_hub_download,
-                repo,
-                name,
-                revision=commit,
-                endpoint=api.endpoint,
-                token=api.token,
-                cache_dir=repo_cache.parent,
-                force_download=force_download,
-                tries=2,
-            )
+    if name not in (WEIGHTS, BANK) and record.size > _TEXT_LIMIT:
+        raise HubError(
+            f"{subject} has {format_bytes(record.size)}; expected at most "
+            f"{format_bytes(_TEXT_LIMIT)}. Tell the owner of the repository"
         )
-        if record.matches(path):
+    path = repo_cache / "snapshots" / commit / name
+    blob = repo_cache / "blobs" / record.digest
+    try:
+        if path.is_file() and record.matches(path):
             return path
-    with contextlib.suppress(OSError):
-        path.resolve().unlink()
-        path.unlink()
+        for folder in (blob.parent, path.parent.parent, path.parent):
+            if folder.is_symlink():
+                raise HubError(f"{folder} is a link, as no cache has it; remove it and try again")
+        if not (blob.is_file() and record.matches(blob)):
+            url = f"{api.endpoint}/{repo}/resolve/{commit}/{name}"
+            with new_file(blob) as aside:
+                _download(api, subject, url, record, aside)
+        _link(blob, path)
+    except (OSError, WriteError) as error:
+        cause = error.__cause__ if isinstance(error, WriteError) else error
+        raise cache_error(subject, cause or error) from error
+    return path
+
+
+def _download(api: HfApi, subject: str, url: str, record: FileRecord, to: Path) -> None:
+    """Download a content, and check it against its record; a second time if they differ."""
+    free = shutil.disk_usage(to.parent).free
+    if free < record.size:
+        raise HubError(
+            f"{subject} has {format_bytes(record.size)}, and {to.parent} has room for "
+            f"{format_bytes(free)}; free some, or set HF_HOME to another folder"
+        )
+    for _ in range(2):
+        with open(to, "wb") as file, contextlib.suppress(OversizedError):
+            _download_once(api, subject, url, file, record.size)
+        if record.matches(to):
+            return
     kind = "sha256" if record.is_sha256 else "git id"
     raise DamagedError(
         f"{subject} does not have the {kind} {record.digest} of the Hub's record, not even when "
         "fetched again; nothing was loaded. Try another network or mirror (HF_ENDPOINT), or tell "
         "the owner of the repository"
     )
+
+
+def _download_once(api: HfApi, subject: str, url: str, file: BinaryIO, size: int) -> None:
+    """Fill a file; a connection that breaks is taken up again as long as that brings some more."""
+    while True:
+        before = file.tell()
+        try:
+            call(subject, download, api, subject, url, file, size)
+            return
+        except UnreachableError as error:
+            if error.retry_after is None or file.tell() - before < _PROGRESS:
+                raise
+
+
+def _link(blob: Path, path: Path) -> None:
+    """Put a name in a snapshot for a blob, in place of any other; a copy where links are not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        aside.symlink_to(os.path.relpath(blob, path.parent))
+    except (OSError, NotImplementedError):
+        with new_file(path) as copy:
+            shutil.copyfile(blob, copy)
+        return
+    os.replace(aside, path)

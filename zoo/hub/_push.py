@@ -10,7 +10,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from zoo import cards
 from zoo.errors import HubError
-from zoo.hub._client import ConflictError, NotFoundError, UnreachableError, call
+from zoo.hub._client import ConflictError, NotFoundError, UnreachableError, call_client
 from zoo.hub._files import CARD, MODEL_FILES, SOURCE, RepoState, is_repo, read_repo
 from zoo.models.model_dir import load_bank, load_directory
 from zoo.utils.files import format_bytes
@@ -181,7 +181,7 @@ def _send(
             raise _moved(repo, parent, state)
         state = _publish(api, repo, contents, state, message)
     if tag and not tagged:
-        call(f"{repo}: tag {tag}", api.create_tag, repo, tag=tag, revision=state.commit)
+        call_client(api, f"{repo}: tag {tag}", api.create_tag, repo, tag=tag, revision=state.commit)
     return replace(plan, uploaded=changed, deleted=stale, commit=state.commit)
 
 
@@ -189,7 +189,7 @@ def _read_or_create(api: HfApi, repo: str, private: bool) -> RepoState:
     try:
         return read_repo(api, repo, "main")
     except NotFoundError:
-        call(f"creating {repo}", api.create_repo, repo, private=private, exist_ok=True)
+        call_client(api, f"creating {repo}", api.create_repo, repo, private=private, exist_ok=True)
         return read_repo(api, repo, "main")
 
 
@@ -274,7 +274,8 @@ def _commit(
                 operations.append(CommitOperationAdd(name, file))
         for name in stale:
             operations.append(CommitOperationDelete(name))
-        call(
+        call_client(
+            api,
             f"pushing to {repo}",
             api.create_commit,
             repo,
