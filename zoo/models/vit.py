@@ -1,4 +1,4 @@
-"""Vision transformers (Dosovitskiy et al. 2021, arXiv 2010.11929): torchvision's class and key names.
+"""Vision transformers (Dosovitskiy et al. 2021, arXiv 2010.11929): torchvision's class and keys.
 
 The small sizes are those of DeiT (Touvron et al. 2021, arXiv 2012.12877).
 """
@@ -118,7 +118,8 @@ class ViT(Backbone, VisionTransformer):
     def _as_maps(self, tokens: Tensor) -> Tensor:
         """The patches' tokens (B×(1+HW)×C, the class token first) as B×C×H×W."""
         side = self.input.size // self.stems[self.stem]
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+        maps: Tensor = tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+        return maps
 
     def trunk_and_head(self) -> TrunkAndHead:
         """Refuse: no part of a vision transformer reads the maps of a region.
