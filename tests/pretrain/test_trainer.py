@@ -12,47 +12,13 @@ import pytest
 import torch
 
 import zoo
-from pretrain import PRESETS, PretrainConfig, Stopped, export, load_run, override, pretrain
+from pretrain import PretrainConfig, Stopped, override, pretrain
 from pretrain.checkpoint import read_progress
 from pretrain.trainer import learning_rate, resolve_amp
+from tests.pretrain.runs import TINY, Crash, content, crash_at, same
 from zoo.data.augment import Augmentation
 from zoo.data.sources import open_source
-from zoo.utils.files import WriteError, folder_lock
-
-TINY = override(
-    PRESETS["digits"],
-    {
-        "epochs": "2",
-        "batch_size": "256",
-        "embed_dim": "8",
-        "augment.size": "8",
-        "eval_every": "0",
-        "amp": "float32",
-    },
-)
-
-
-def content(run):
-    from safetensors.torch import load_file
-
-    return load_file(run / "checkpoint.safetensors")
-
-
-def same(a, b):
-    assert set(a) == set(b)
-    return all(torch.equal(a[name], b[name]) for name in a)
-
-
-class Crash(Exception):
-    pass
-
-
-def crash_at(step):
-    def on_step(now):
-        if now["step"] == step:
-            raise Crash
-
-    return on_step
+from zoo.utils.files import folder_lock
 
 
 @pytest.mark.parametrize(
@@ -103,22 +69,6 @@ def test_a_run_that_is_resumed_in_mid_epoch_ends_bit_for_bit_the_same(
     assert [(x["epoch"], x["loss"]) for x in lines[0]] == [
         (x["epoch"], x["loss"]) for x in lines[1]
     ]
-
-
-def test_any_optimizer_is_resumed_bit_for_bit(tmp_path, monkeypatch):
-    def adamw(parameters, config):
-        return torch.optim.AdamW([parameter for _, parameter in parameters], lr=config.lr)
-
-    monkeypatch.setattr("pretrain.train_state.make_optimizer", adamw)
-    source = open_source("digits")
-    pretrain(source, tmp_path / "whole", TINY)
-    monkeypatch.setattr("pretrain.trainer.SAVE_EVERY", 0.0)
-    with pytest.raises(Crash):
-        pretrain(source, tmp_path / "cut", TINY, on_step=crash_at(7))
-    pretrain(source, tmp_path / "cut", TINY, resume=True)
-    whole = content(tmp_path / "whole")
-    assert {"optimizer.conv1.weight/exp_avg", "optimizer.conv1.weight/step"} <= set(whole)
-    assert same(whole, content(tmp_path / "cut"))
 
 
 RUN = """
@@ -219,28 +169,6 @@ def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path, monk
     assert not {name for name in changed if "running" not in name and "num_batches" not in name}
 
 
-def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
-    how = replace(TINY, epochs=1)
-    pretrain(open_source("digits"), tmp_path / "run", how)
-    before = content(tmp_path / "run")
-
-    def full(fd):
-        raise OSError(28, "No space left on device")
-
-    from pretrain import checkpoint
-
-    position = read_progress(tmp_path / "run")
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(WriteError, match=r"checkpoint\.safetensors: No space left"):
-        checkpoint.save(tmp_path / "run", {"model.x": torch.zeros(3)}, position)
-    assert same(content(tmp_path / "run"), before)
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
-        ".lock",
-        "checkpoint.safetensors",
-        "metrics.jsonl",
-    ]
-
-
 def test_what_cannot_be_resumed_is_refused(tmp_path, image_folder, picture):
     source = open_source(str(image_folder))
     how = override(TINY, {"batch_size": "4", "epochs": "1"})
@@ -296,47 +224,6 @@ def test_a_bad_image_stops_the_run_unless_skipped(tmp_path, image_folder, pictur
     source = open_source(str(image_folder), skip_bad=True)
     pretrain(source, tmp_path / "b", how, workers=1)
     assert {source.key(i) for i in source.bad} <= {"dog/3.png"}
-
-
-def test_the_export_is_the_model_of_the_run_and_says_where_it_comes_from(tmp_path):
-    run = pretrain(open_source("digits"), tmp_path / "run", replace(TINY, epochs=1))
-    model, bank = load_run(run)
-    export(run, tmp_path / "m", with_bank=True)
-    again, x = zoo.load(tmp_path / "m"), torch.randn(2, 3, 8, 8)
-    with torch.no_grad():
-        assert torch.equal(again.embed(x), model.embed(x))
-    assert torch.equal(zoo.load_bank(tmp_path / "m"), bank.rows)
-    assert (
-        again.meta["data"]["count"] == 1437
-        and again.meta["settings"]["lr"] == 0.05
-        and again.input.size == 8
-    )
-    with pytest.raises(zoo.RunError, match=r"checkpoint\.safetensors: not found"):
-        load_run(tmp_path)
-    (run / "checkpoint.safetensors").write_bytes(b"x" * 100)
-    with pytest.raises(zoo.RunError, match="not a complete checkpoint"):
-        load_run(run)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"step": -1}, "step must be a whole number, got -1"),
-        ({"seconds": "long"}, "seconds must be a number, got 'long'"),
-        ({"settings": []}, "settings must be an object"),
-        ({"data": {"name": "digits"}}, "data must have a count"),
-        ({"colour": "blue"}, "colour"),
-    ],
-)
-def test_a_checkpoint_that_claims_what_cannot_be_is_refused(tmp_path, changes, message):
-    from safetensors.torch import save_file
-
-    data = {"name": "digits", "count": 1437, "digest": "0"}
-    header = {"format": 1, "settings": {}, "data": data, "versions": {}} | changes
-    file = tmp_path / "checkpoint.safetensors"
-    save_file({"model.x": torch.zeros(1)}, file, metadata={"npid": json.dumps(header)})
-    with pytest.raises(zoo.RunError, match=f"not a complete checkpoint .*{message}"):
-        read_progress(tmp_path)
 
 
 def test_learning_rates():
