@@ -27,8 +27,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from npid.malloc import keep_freed
 from pretrain import PRESETS, PretrainConfig
+from pretrain.step import train_step
 from pretrain.train_state import Autocast, TrainState
-from pretrain.trainer import resolve_amp, train_step
+from pretrain.trainer import resolve_amp
 from zoo.data.augment import Augmenter
 from zoo.data.loader import epoch_order, open_batches
 from zoo.data.sources import Source, open_source

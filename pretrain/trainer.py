@@ -1,32 +1,35 @@
 """The training loop."""
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
-import torchvision
 from torch import Tensor
 
-import zoo
 from pretrain import checkpoint
-from pretrain.checkpoint import CHECKPOINT, METRICS, RunProgress
+from pretrain.checkpoint import METRICS, RunProgress
 from pretrain.communicator import SINGLE_PROCESS, Communicator
-from pretrain.config import PretrainConfig, from_dict, to_dict
-from pretrain.losses import LOSSES
+from pretrain.config import PretrainConfig
 from pretrain.memory_bank import MemoryBank
-from pretrain.train_state import Autocast, TrainState, new_model
+from pretrain.run_folder import (
+    MetricsLog,
+    check_processes,
+    check_unchanged,
+    local_batch_size,
+    open_run,
+)
+from pretrain.step import NotFiniteError, train_step
+from pretrain.train_state import TrainState, new_model
 from zoo import Backbone, RunError, SettingsError
 from zoo.data.augment import Augmenter
 from zoo.data.loader import epoch_order, open_batches
 from zoo.data.sources import Source
-from zoo.utils.files import folder_lock, write_text
-from zoo.utils.nested import flatten_dict
+from zoo.utils.files import folder_lock
 from zoo.utils.precision import fast_bf16, shrinks_a_pixel
 from zoo.utils.signals import Stop, Stopped
 
@@ -54,10 +57,6 @@ class StepReport(TypedDict):
 
 
 OnStep = Callable[[StepReport], None]
-
-
-class NotFiniteError(RunError):
-    """A loss or a gradient that is infinite or no number; nothing was changed by the step."""
 
 
 def learning_rate(config: PretrainConfig, epoch: float) -> float:
@@ -102,243 +101,6 @@ def resolve_amp(config: PretrainConfig, device: torch.device) -> str:
     if config.amp == "bfloat16":
         return config.amp
     return "bfloat16" if fast_bf16(device) else "float32"
-
-
-def train_step(
-    state: TrainState,
-    images: Tensor,
-    indices: Tensor,
-    config: PretrainConfig,
-    seed: int,
-    autocast: Autocast,
-    communicator: Communicator = SINGLE_PROCESS,
-) -> float:
-    """Take one step of everything that learns.
-
-    The device is waited for once, to read the loss and whether the gradient is finite before
-    anything changes.
-
-    Args:
-        state: What learns.
-        images: B×3×S×S float32.
-        indices: B int64, the images' rows in the bank.
-        config: Of the run.
-        seed: Of the step: with it, a step is a function of its number.
-        autocast: The precision of the forward pass.
-        communicator: The processes that take the step together.
-
-    Returns:
-        The mean loss over the images of all processes.
-
-    Raises:
-        NotFiniteError: If the loss or a gradient is not finite, in any process.
-    """
-    own_seed = seed * communicator.size + communicator.rank
-    torch.default_generator.manual_seed(own_seed)  # dropout
-    if images.is_cuda:
-        torch.cuda.manual_seed(own_seed)
-    generator = torch.Generator().manual_seed(seed)
-
-    with autocast():
-        embeddings = state.embed(images)
-    loss = state.loss(embeddings, indices, state.bank, generator).mean()
-    state.optimizer.zero_grad(set_to_none=True)
-    with communicator.watch_peers():  # with many processes it averages the gradients
-        loss.backward()
-
-    gradients = _gradients(state.optimizer)
-    not_finite = torch.zeros(1, device=embeddings.device)
-    # scales by one: GradScaler's kernel takes a third of the time of a norm
-    torch._amp_foreach_non_finite_check_and_unscale_(
-        gradients, not_finite, torch.ones_like(not_finite)
-    )
-    local_values = torch.cat([loss.detach().view(1), not_finite])
-    values = communicator.all_reduce_sum(local_values) / communicator.size
-    mean_loss, share_not_finite = values.tolist()
-    if not math.isfinite(mean_loss) or share_not_finite > 0:
-        raise _not_finite_error(mean_loss, loss.item(), gradients, indices, communicator)
-
-    state.optimizer.step()
-    state.bank.update(indices, embeddings.detach(), config.bank_momentum)
-    return float(mean_loss)
-
-
-def _gradients(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    gradients = []
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                gradients.append(parameter.grad)
-    return gradients
-
-
-def _not_finite_error(
-    mean_loss: float,
-    local_loss: float,
-    gradients: list[Tensor],
-    indices: Tensor,
-    communicator: Communicator,
-) -> NotFiniteError:
-    """Name the images; where the loss tells whose they are, those of other processes are not.
-
-    A gradient is that of all processes.
-    """
-    local_images: list[int] = []
-    if not math.isfinite(local_loss) or math.isfinite(mean_loss):
-        local_images = indices.tolist()
-    names: list[str] = []
-    for images_of_rank in communicator.all_gather_object(local_images):
-        names += map(str, images_of_rank)
-    norm = torch.nn.utils.get_total_norm(gradients).item()
-    return NotFiniteError(
-        f"loss is {mean_loss}, gradient norm {norm}; the images: {', '.join(names)}"
-    )
-
-
-def open_run(
-    source: Source, run: Path, requested: PretrainConfig, resume: bool
-) -> tuple[PretrainConfig, RunProgress]:
-    """Begin a run, or find where it stands.
-
-    Args:
-        source: The images.
-        run: The run folder.
-        requested: The settings asked for.
-        resume: Whether a run that is there already is gone on with.
-
-    Returns:
-        The run's settings (those it began with) and its progress.
-
-    Raises:
-        RunError: If there is a run already and ``resume`` is not set, or its images were others.
-    """
-    name = source.data
-    if Path(name).is_dir():
-        name = Path(name).resolve().name  # no folders: it travels
-    data = {"name": name, "count": len(source), "digest": source.digest}
-    versions = {
-        "npid-zoo": zoo.__version__,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-    }
-    if not (run / CHECKPOINT).exists():
-        return requested, RunProgress(settings=to_dict(requested), data=data, versions=versions)
-    if not resume:
-        raise RunError(
-            f"{run}: holds a run already; add --resume to go on with it, or choose another --out"
-        )
-    progress = checkpoint.read_progress(run)
-    for key, what in (("count", "images"), ("digest", "digest of names and sizes")):
-        if progress.data[key] != data[key]:
-            raise RunError(
-                f"{source.data}: the data set has changed since {run} began: {what} was "
-                f"{progress.data[key]}, now {data[key]}; restore it, or start a new run"
-            )
-    config = from_dict(progress.settings)
-    progress.settings = to_dict(config)  # under today's names
-    return config, progress
-
-
-def check_unchanged(requested: PretrainConfig, kept: PretrainConfig, run: Path) -> None:
-    """Check that the settings asked for are those that a run began with.
-
-    Raises:
-        SettingsError: Listing the settings that differ.
-    """
-    new = flatten_dict(to_dict(requested))
-    differing = []
-    for key, old_value in flatten_dict(to_dict(kept)).items():
-        if key in new and new[key] != old_value:
-            differing.append(f"{key} is {old_value}, asked for {new[key]}")
-    if differing:
-        raise SettingsError(f"{run}: a run keeps its settings; {'; '.join(differing)}")
-
-
-def check_processes(progress: RunProgress, run: Path, now: int, may_change: bool) -> None:
-    """Check that so many processes can go on with a run.
-
-    Args:
-        progress: Where the run stands.
-        run: The run folder.
-        now: How many processes there are.
-        may_change: Whether a run may go on with another number of processes, between epochs.
-
-    Raises:
-        RunError: If they cannot.
-    """
-    began = progress.processes
-    if progress.total == 0 or began == now:
-        return
-    if progress.step:
-        raise RunError(
-            f"{run}: {began} process(es) began epoch {progress.epoch + 1}, now {now}; "
-            f"finish it with {began}"
-        )
-    if not may_change:
-        raise RunError(
-            f"{run}: trained by {began} process(es), now {now}; "
-            f"add --change-processes to go on with {now}"
-        )
-
-
-def local_batch_size(
-    config: PretrainConfig, source: Source, processes: int, device: torch.device
-) -> int:
-    """Find how many images of a step each process takes.
-
-    Raises:
-        SettingsError: Listing what many processes cannot do with these settings.
-    """
-    batch_size = min(config.batch_size, len(source))
-    if processes == 1:
-        return batch_size
-    faults = []
-    if batch_size % processes or batch_size < 2 * processes:
-        faults.append(
-            f"batch_size: {batch_size} images are not dealt out evenly to {processes} processes, "
-            f"at least 2 to each; set a multiple of {processes}"
-        )
-    if not LOSSES[config.loss.name].supports_distributed:
-        faults.append(f"loss {config.loss.name} needs all rows in one process; choose exact, say")
-    if config.sync_bn and device.type != "cuda":
-        faults.append("sync_bn: torch synchronises BatchNorm on GPUs only")
-    if source.skip_bad:
-        faults.append(
-            "--skip-bad: with many processes each must take as many images; "
-            "remove the bad ones first"
-        )
-    if faults:
-        raise SettingsError("; ".join(faults))
-    return batch_size // processes
-
-
-class MetricsLog:
-    """Metrics as JSON lines; lines past the checkpoint are dropped when a run is resumed."""
-
-    def __init__(self, path: Path, last_step: int, quiet: bool) -> None:
-        """Open the log.
-
-        Args:
-            path: Of the file.
-            last_step: Lines of later steps are dropped; -1 drops all.
-            quiet: Whether nothing is written.
-        """
-        self.path = path
-        self.quiet = quiet
-        if quiet:
-            return
-        kept = []
-        for line in path.read_text().splitlines() if path.exists() else []:
-            if line.endswith("}") and json.loads(line)["step"] <= last_step:
-                kept.append(line + "\n")
-        write_text(path, "".join(kept))
-
-    def write(self, **values: Any) -> None:
-        """Append a line."""
-        if self.quiet:
-            return
-        with open(self.path, "a") as file:
-            file.write(json.dumps(values) + "\n")
 
 
 class Trainer:

@@ -18,12 +18,13 @@ def list_models(
     ] = None,
     endpoint: Endpoint = None,
 ) -> None:
-    """List the pretrained models and the backbones, or what an organisation has published."""
+    """List the models, backbones and losses there are, or what an organisation has published."""
     if remote is not None:
         _print_published(remote, endpoint)
         return
     _print_bundled()
     _print_backbones()
+    _print_losses()
 
 
 def _print_published(org: str, endpoint: str | None) -> None:
@@ -78,4 +79,18 @@ def _print_backbones() -> None:
     table("Backbones", ("name", "stems", "dim", "million weights", "layers"), rows)
     typer.echo(
         "zoo.create(name) makes one; `npid pretrain DATA --out RUN --backbone name` trains one."
+    )
+
+
+def _print_losses() -> None:
+    from npid.console import table
+    from pretrain.losses import LOSSES, setting_names
+
+    rows = []
+    for name in LOSSES:
+        summary = (LOSSES[name].__doc__ or "").partition("\n")[0]
+        rows.append((name, summary, ", ".join(setting_names(LOSSES[name].Config())[1:])))
+    table("Losses", ("name", "what it minimises", "settings"), rows)
+    typer.echo(
+        "`npid pretrain DATA --out RUN --loss NAME --set loss.SETTING=VALUE` trains with one."
     )

@@ -41,7 +41,7 @@ def pretrain(
     ] = None,
     loss: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Minimise this loss: exact, nce, infonce, parametric, …"),
+        typer.Option(metavar="NAME", help="Minimise this loss, as exact or nce; see `npid list`."),
     ] = None,
     objective: Annotated[str | None, typer.Option(hidden=True, help="As --loss.")] = None,
     epochs: Annotated[

@@ -1,0 +1,164 @@
+"""A run's folder: beginning it or finding where it stands, what may go on with it, and its log."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+
+import zoo
+from pretrain import checkpoint
+from pretrain.checkpoint import CHECKPOINT, RunProgress
+from pretrain.config import PretrainConfig, from_dict, to_dict
+from pretrain.losses import LOSSES
+from zoo import RunError, SettingsError
+from zoo.data.source import Source
+from zoo.utils.files import write_text
+from zoo.utils.nested import flatten_dict
+
+
+def open_run(
+    source: Source, run: Path, requested: PretrainConfig, resume: bool
+) -> tuple[PretrainConfig, RunProgress]:
+    """Begin a run, or find where it stands.
+
+    Args:
+        source: The images.
+        run: The run folder.
+        requested: The settings asked for.
+        resume: Whether a run that is there already is gone on with.
+
+    Returns:
+        The run's settings (those it began with) and its progress.
+
+    Raises:
+        RunError: If there is a run already and ``resume`` is not set, or its images were others.
+    """
+    name = source.data
+    if Path(name).is_dir():
+        name = Path(name).resolve().name  # no folders: it travels
+    data = {"name": name, "count": len(source), "digest": source.digest}
+    versions = {
+        "npid-zoo": zoo.__version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+    if not (run / CHECKPOINT).exists():
+        return requested, RunProgress(settings=to_dict(requested), data=data, versions=versions)
+    if not resume:
+        raise RunError(
+            f"{run}: holds a run already; add --resume to go on with it, or choose another --out"
+        )
+    progress = checkpoint.read_progress(run)
+    for key, what in (("count", "images"), ("digest", "digest of names and sizes")):
+        if progress.data[key] != data[key]:
+            raise RunError(
+                f"{source.data}: the data set has changed since {run} began: {what} was "
+                f"{progress.data[key]}, now {data[key]}; restore it, or start a new run"
+            )
+    config = from_dict(progress.settings)
+    progress.settings = to_dict(config)  # under today's names
+    return config, progress
+
+
+def check_unchanged(requested: PretrainConfig, kept: PretrainConfig, run: Path) -> None:
+    """Check that the settings asked for are those that a run began with.
+
+    Raises:
+        SettingsError: Listing the settings that differ.
+    """
+    new = flatten_dict(to_dict(requested))
+    differing = []
+    for key, old_value in flatten_dict(to_dict(kept)).items():
+        if key in new and new[key] != old_value:
+            differing.append(f"{key} is {old_value}, asked for {new[key]}")
+    if differing:
+        raise SettingsError(f"{run}: a run keeps its settings; {'; '.join(differing)}")
+
+
+def check_processes(progress: RunProgress, run: Path, now: int, may_change: bool) -> None:
+    """Check that so many processes can go on with a run.
+
+    Args:
+        progress: Where the run stands.
+        run: The run folder.
+        now: How many processes there are.
+        may_change: Whether a run may go on with another number of processes, between epochs.
+
+    Raises:
+        RunError: If they cannot.
+    """
+    began = progress.processes
+    if progress.total == 0 or began == now:
+        return
+    if progress.step:
+        raise RunError(
+            f"{run}: {began} process(es) began epoch {progress.epoch + 1}, now {now}; "
+            f"finish it with {began}"
+        )
+    if not may_change:
+        raise RunError(
+            f"{run}: trained by {began} process(es), now {now}; "
+            f"add --change-processes to go on with {now}"
+        )
+
+
+def local_batch_size(
+    config: PretrainConfig, source: Source, processes: int, device: torch.device
+) -> int:
+    """Find how many images of a step each process takes.
+
+    Raises:
+        SettingsError: Listing what many processes cannot do with these settings.
+    """
+    batch_size = min(config.batch_size, len(source))
+    if processes == 1:
+        return batch_size
+    faults = []
+    if batch_size % processes or batch_size < 2 * processes:
+        faults.append(
+            f"batch_size: {batch_size} images are not dealt out evenly to {processes} processes, "
+            f"at least 2 to each; set a multiple of {processes}"
+        )
+    if not LOSSES[config.loss.name].supports_distributed:
+        faults.append(f"loss {config.loss.name} needs all rows in one process; choose exact, say")
+    if config.sync_bn and device.type != "cuda":
+        faults.append("sync_bn: torch synchronises BatchNorm on GPUs only")
+    if source.skip_bad:
+        faults.append(
+            "--skip-bad: with many processes each must take as many images; "
+            "remove the bad ones first"
+        )
+    if faults:
+        raise SettingsError("; ".join(faults))
+    return batch_size // processes
+
+
+class MetricsLog:
+    """Metrics as JSON lines; lines past the checkpoint are dropped when a run is resumed."""
+
+    def __init__(self, path: Path, last_step: int, quiet: bool) -> None:
+        """Open the log.
+
+        Args:
+            path: Of the file.
+            last_step: Lines of later steps are dropped; -1 drops all.
+            quiet: Whether nothing is written.
+        """
+        self.path = path
+        self.quiet = quiet
+        if quiet:
+            return
+        kept = []
+        for line in path.read_text().splitlines() if path.exists() else []:
+            if line.endswith("}") and json.loads(line)["step"] <= last_step:
+                kept.append(line + "\n")
+        write_text(path, "".join(kept))
+
+    def write(self, **values: Any) -> None:
+        """Append a line."""
+        if self.quiet:
+            return
+        with open(self.path, "a") as file:
+            file.write(json.dumps(values) + "\n")
