@@ -10,7 +10,7 @@ from typing import Any
 
 from zoo import __version__
 from zoo.errors import DataError, NpidError
-from zoo.utils.files import write_text
+from zoo.utils.files import file_lock, write_text
 from zoo.utils.nested import flatten_dict
 
 METRICS_FILE = "metrics.json"
@@ -67,7 +67,7 @@ class Results:
     details: dict[str, Any] = field(default_factory=dict)
 
     def append(self, path: str | Path) -> None:
-        """Add these results to a metrics.json in one step.
+        """Add these results to a metrics.json in one step; processes that do so at once take turns.
 
         Args:
             path: The file, which is made if need be. What it holds already stays as it is.
@@ -76,12 +76,13 @@ class Results:
             DataError: If the file is not a list of results.
             WriteError: If it cannot be written; it is unchanged then.
         """
-        entries: list[dict[str, Any]] = []
-        if Path(path).exists():
-            read_results(path)
-            entries = json.loads(Path(path).read_text())
-        entries.append(asdict(self))
-        write_text(path, json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
+        with file_lock(path):
+            entries: list[dict[str, Any]] = []
+            if Path(path).exists():
+                read_results(path)
+                entries = json.loads(Path(path).read_text())
+            entries.append(asdict(self))
+            write_text(path, json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_results(path: str | Path, *, error: type[NpidError] = DataError) -> list[Results]:

@@ -22,6 +22,7 @@ from downstream.features.manifest import (
 )
 from downstream.features.store import FeatureStore
 from zoo import DataError, ModelError
+from zoo.utils.aside import is_aside
 from zoo.utils.files import LOCK, WriteError, folder_lock
 
 _OUR_FILES = {LOCK, ROWS, KEYS, RECORDS}
@@ -141,7 +142,7 @@ def _refuse_other_files(folder: Path) -> None:
     if not folder.is_dir() or (folder / MANIFEST).exists():
         return
     for path in sorted(folder.iterdir()):
-        left_by_crash = path.name.startswith(f".{MANIFEST}.")
+        left_by_crash = is_aside(path.name) or path.name.startswith(f".{MANIFEST}.")
         if path.name not in _OUR_FILES and not left_by_crash:
             raise WriteError(
                 f"{folder}: holds {path.name} and no store; "

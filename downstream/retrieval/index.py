@@ -23,6 +23,7 @@ from downstream.nearest import nearest
 from downstream.retrieval.search import rerank
 from zoo import DataError, SettingsError
 from zoo.models.model_dir import sha256
+from zoo.utils.aside import recover
 from zoo.utils.files import new_folder
 from zoo.utils.registry import Registry
 
@@ -334,7 +335,7 @@ def _folder(store: FeatureStore, kind: str) -> Path:
 
 def existing_indices(store: FeatureStore) -> list[str]:
     """List the kinds of index that the store has, whether they belong to its rows or not."""
-    paths = (store.folder / "index").glob(f"*/{INFO}")
+    paths = (store.folder / "index").glob(f"[!.]*/{INFO}")
     return sorted(path.parent.name for path in paths)
 
 
@@ -352,6 +353,7 @@ def open_index(store: FeatureStore, kind: str) -> Index:
     """
     KINDS[kind]
     folder = _folder(store, kind)
+    recover(folder)
     path = folder / INDEX
     again = f"build it again: npid index {store.folder} --kind {kind}"
     info = _read_info(store, kind)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -96,3 +98,26 @@ def test_a_file_that_cannot_be_read_is_one_error(tmp_path):
     (tmp_path / "metrics.json").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(DataError, match="not a list of results"):
         read_results(tmp_path / "metrics.json")
+
+
+APPEND = """
+import sys
+from zoo.results import Results
+
+for number in range(5):
+    Results(
+        task="knn", data=f"{sys.argv[2]}-{number}", split_sizes={}, settings={},
+        metrics={"top1": 0.5}, model_sha256="", seconds=0.0, versions={},
+    ).append(sys.argv[1])
+"""
+
+
+def test_processes_that_append_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "new" / "metrics.json"
+    processes = []
+    for number in range(6):
+        command = [sys.executable, "-c", APPEND, str(path), str(number)]
+        processes.append(subprocess.Popen(command))
+    assert [process.wait() for process in processes] == [0] * 6
+    assert len({result.data for result in read_results(path)}) == 30
+    assert [file.name for file in path.parent.iterdir()] == ["metrics.json"]

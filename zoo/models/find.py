@@ -7,6 +7,7 @@ from zoo.errors import HubError, ModelError
 from zoo.models import bundled
 from zoo.models.backbone import Backbone
 from zoo.models.model_dir import load_directory
+from zoo.utils.aside import recover
 
 
 def list_models() -> list[str]:
@@ -24,6 +25,7 @@ def locate(model: str | Path) -> Path:
         ModelError: if there is no such model; the message says which there are.
         HubError: if it cannot be had from the Hub or the cache.
     """
+    recover(Path(model))
     if not isinstance(model, str) or Path(model).exists():
         return Path(model)
     directory = bundled.find(model)

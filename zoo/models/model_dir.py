@@ -19,6 +19,7 @@ from torch import Tensor
 
 from zoo.errors import ModelError, NpidError
 from zoo.models import BACKBONES, Backbone, InputSpec, create
+from zoo.utils.aside import recover
 from zoo.utils.files import new_folder
 
 WEIGHTS = "model.safetensors"
@@ -304,6 +305,7 @@ def describe(directory: str | Path) -> Backbone:
         ModelError: if the config is missing or describes no backbone of this zoo.
     """
     directory = Path(directory)
+    recover(directory)
     config = read_config(directory)
     meta = {key: value for key, value in config["npid"].items() if key != "precision"}
     spec = InputSpec(**meta.pop("input"))

@@ -1,8 +1,9 @@
 """Writing that leaves either the old state or the new one, never half of either."""
 
 import contextlib
+import hashlib
 import os
-import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from zoo.errors import NpidError, RunError
+from zoo.utils.aside import create_file, create_folder, recover, remove, swap, sweep
 
 LOCK = ".lock"
 
@@ -56,18 +58,19 @@ def new_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with _named_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
+        aside, handle = create_file(path)
         try:
-            yield Path(name)
-            with open(name, "rb+") as file:
+            mode = stat.S_IMODE(os.fstat(handle).st_mode)
+            yield aside
+            with open(aside, "rb+") as file:
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            os.chmod(aside, mode)  # some writers make a file of their own in its place
+            os.replace(aside, path)
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
+            remove(aside)
             raise
+        finally:
+            os.close(handle)
         _flush_folder(path.parent)
 
 
@@ -98,44 +101,35 @@ def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     with _named_errors(path):
-        occupied = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        recover(path)
+        if path.is_dir():
+            sweep(path)
+        occupied = os.path.lexists(path) and (not path.is_dir() or any(path.iterdir()))
         if occupied and not replace:
             raise WriteError(
                 f"{path} exists and is not empty; choose another folder or remove it first"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        aside, handle = create_folder(path)
         try:
             yield aside
             _flush_files(aside)
-            os.chmod(aside, 0o755)
-            _swap(aside, path)
+            swap(aside, path)
+            _flush_folder(path.parent)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            remove(aside)
+            if handle is not None:
+                os.close(handle)
 
 
 def _flush_files(folder: Path) -> None:
+    """Flush what a folder holds to the disk, with the permissions that the user's umask leaves."""
+    mode = stat.S_IMODE(folder.stat().st_mode) & 0o666
     for path in folder.rglob("*"):
         if path.is_file():
             with open(path, "rb+") as file:
                 os.fsync(file.fileno())
-
-
-def _swap(new: Path, path: Path) -> None:
-    """Give a folder its name and remove the one that had it; if that fails, the old one is back."""
-    old = None
-    if path.exists():
-        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-        os.replace(path, old / path.name)
-    try:
-        os.replace(new, path)
-    except OSError:
-        if old is not None:
-            os.replace(old / path.name, path)
-        raise
-    _flush_folder(path.parent)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+            path.chmod(mode)
 
 
 def format_bytes(size: float) -> str:
@@ -188,3 +182,47 @@ def folder_lock(
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def file_lock(path: str | Path) -> Iterator[None]:
+    """Let one process at a time read, change and replace a file; others wait.
+
+    Nothing is left beside the file: the lock is on its folder where the system can do that, and on
+    a file among the temporary ones elsewhere.
+
+    Args:
+        path: the file, which need not exist.
+
+    Raises:
+        WriteError: if its folder cannot be made or read.
+    """
+    path = Path(path).absolute()
+    with _named_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    handle = _lock_folder(path.parent)
+    if handle is not None:
+        try:
+            yield
+        finally:
+            os.close(handle)
+        return
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+    with FileLock(Path(tempfile.gettempdir()) / f"npid-{name}.lock"):
+        yield
+
+
+def _lock_folder(folder: Path) -> int | None:
+    """Wait for the lock on a folder; None where folders cannot be locked."""
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
