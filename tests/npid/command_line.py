@@ -30,3 +30,9 @@ def npid_process(*words, **more):
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
     )
+
+
+def check_refused(done, message):
+    """One message, exit code 1, and no traceback."""
+    assert done.exit_code == 1 and isinstance(done.exception, SystemExit), done.output
+    assert message in done.output and "Traceback" not in done.output

@@ -6,11 +6,9 @@ import zoo
 from tests.npid.command_line import TINY, npid
 
 
-def test_list_and_doctor():
+def test_all_backbones_are_listed():
     done = npid("list")
     assert done.exit_code == 0 and all(name in done.output for name in zoo.list_backbones())
-    done = npid("doctor")
-    assert done.exit_code == 0 and "torch" in done.output and "CLASH" not in done.output
 
 
 def test_a_model_that_ships_with_the_library_is_listed_scored_and_described(tmp_path, monkeypatch):
@@ -36,3 +34,12 @@ def test_a_model_that_ships_with_the_library_is_listed_scored_and_described(tmp_
     assert "digits" in row and "resnet10" in row and f"{100 * result['metrics']['top1']:.2f}" in row
     done = npid("info", "tiny")
     assert done.exit_code == 0 and "apache-2.0" in done.output and "float16" in done.output
+
+
+def test_a_hub_that_cannot_be_reached_is_one_message_to_a_listing_too(hub, caplog):
+    hub.close()
+    done = npid("list", "--remote", "lab", "--endpoint", hub.url)
+    assert done.exit_code == 1 and done.output.startswith(
+        "npid: models of lab: no connection to the Hub"
+    )
+    assert not caplog.records and "Retry" not in done.output and sum(hub.slept) < 60
