@@ -191,16 +191,11 @@ def test_a_killed_process_ends_the_job_and_the_run_goes_on(tmp_path):
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    deadline = time.monotonic() + 300
-    while (
-        not (run / "checkpoint.safetensors").exists()
-        and process.poll() is None
-        and time.monotonic() < deadline
-    ):
+    while not (run / "checkpoint.safetensors").exists() and process.poll() is None:
         time.sleep(0.05)
     assert (run / "checkpoint.safetensors").exists(), "no epoch was trained"
     os.kill(rank_1(process), signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate()
     assert process.returncode != 0
     assert (
         "rank 0 of 2: another process of this run has ended" in output
@@ -217,11 +212,8 @@ def test_a_killed_process_ends_the_job_and_the_run_goes_on(tmp_path):
         and "trained by 2 process(es), now 1; add --change-processes" in refused.stderr
     )
     more = subprocess.Popen([*npid, "--change-processes"], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while (
-        read_progress(run).epoch <= at.epoch and more.poll() is None and time.monotonic() < deadline
-    ):
+    while read_progress(run).epoch <= at.epoch and more.poll() is None:
         time.sleep(0.05)
     more.send_signal(signal.SIGTERM)
-    assert more.wait(60) == 128 + signal.SIGTERM, more.stderr.read()
+    assert more.wait() == 128 + signal.SIGTERM, more.stderr.read()
     assert read_progress(run).processes == 1 and read_progress(run).epoch > at.epoch
