@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from zoo.data.image_files import open_image, open_regular
+
 _SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112  # the EXIF tag
 _MAX_LISTED = 20  # faults listed before "and N more"
@@ -123,12 +125,16 @@ def image_size(path: Path) -> tuple[int, int]:
 
     Raises:
         OSError: if it is missing or no image.
+        ValueError: if it is refused, as too large for one.
     """
-    with Image.open(path) as image:
-        width, height = image.size
-        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
-            return height, width
-        return width, height
+    try:
+        with open_regular(path) as file, open_image(file) as image:
+            width, height = image.size
+            if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+                return height, width
+            return width, height
+    except (SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(str(error)) from error
 
 
 def fit_box(

@@ -2,6 +2,7 @@
 
 import io
 import random
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from importlib import resources
@@ -11,7 +12,6 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,9 +21,12 @@ from downstream.report.pictures import data_uri, thumbnail
 from downstream.serve.engine import TEMPERATURE, Answer, Engine
 from downstream.serve.guard import Guard
 from zoo import DataError
+from zoo.data.image_files import check_pixels
 from zoo.data.images import read
 
 UPLOAD_LIMIT = 20 << 20  # bytes
+MAX_PIXELS = 50_000_000
+"""Of an uploaded image."""
 _FORM_SIZE = 4096  # bytes, at most, of the form around an uploaded file
 _THUMBNAIL = 96  # pixels
 _SAMPLES = 24  # stored images that are offered to look around
@@ -42,9 +45,7 @@ def _asset(name: str) -> str:
     return (resources.files("downstream.serve") / "assets" / name).read_text("utf-8")
 
 
-def create_app(
-    engine: Engine, *, hosts: Iterable[str] = (), limit: int = UPLOAD_LIMIT
-) -> Starlette:
+def create_app(engine: Engine, *, hosts: Iterable[str] = (), limit: int = UPLOAD_LIMIT) -> Guard:
     """Make the app.
 
     Args:
@@ -61,9 +62,9 @@ def create_app(
         Route("/serve.css", _fixed_reply(css, "text/css")),
         Route("/serve.js", _fixed_reply(_asset("serve.js"), "text/javascript")),
     ]
-    guard = Middleware(Guard, hosts=list(hosts), limit=limit + _FORM_SIZE)
     handlers = {HTTPException: site.show_fault}
-    return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    return Guard(app, hosts, limit + _FORM_SIZE)  # around all of it, failures included
 
 
 class _Site:
@@ -77,6 +78,7 @@ class _Site:
     def __init__(self, engine: Engine, limit: int) -> None:
         self.engine = engine
         self.limit = limit
+        self._decoding = threading.Lock()  # one at a time: a large image takes much memory
 
     def _page(
         self,
@@ -142,7 +144,9 @@ class _Site:
         if not content:
             return self._page(status=400, fault="No image came along; choose a file first.")
         try:
-            image = read(content, "The file")
+            with self._decoding:
+                check_pixels(content, "The file", MAX_PIXELS)
+                image = read(content, "The file")
         except DataError as error:
             return self._page(status=400, fault=str(error))
         answer = self.engine.search_image(image)
@@ -164,6 +168,8 @@ class _Site:
         status = error.status_code if isinstance(error, HTTPException) else 500
         if status == 413:
             fault = f"The file is larger than {self.limit / 1e6:g} MB."
+        elif status == 408:
+            fault = "The file took too long to arrive."
         elif status == 404:
             fault = "There is no such image here."
         else:

@@ -8,6 +8,8 @@ import typer
 
 from npid.options import Device
 
+_CONNECTIONS = 100  # more at once get 503
+
 
 def serve(
     folder: Annotated[
@@ -54,7 +56,9 @@ def serve(
     url_host = f"[{host}]" if ":" in host else host
     url = f"http://{url_host}:{listening.getsockname()[1]}/"
     typer.echo(f"{len(engine):,} images of {folder} at {url} (Ctrl-C ends it)")
-    config = uvicorn.Config(app, log_level="warning", server_header=False)
+    config = uvicorn.Config(
+        app, log_level="warning", server_header=False, limit_concurrency=_CONNECTIONS
+    )
     uvicorn.Server(config).run([listening])
 
 

@@ -1,7 +1,6 @@
 """Reading any image file as 8-bit RGB, the same way everywhere, whole or cut to a box."""
 
 import importlib
-import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from zoo.data.image_files import UnfitImageError, open_image, read_bytes
 from zoo.errors import DataError
 
 # simplejpeg decodes to the same pixels as Pillow, with the same library but without its detour
@@ -25,6 +25,7 @@ except ImportError:
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _GAP = 2  # how much finer than the output a JPEG is decoded, at least; as in Pillow's thumbnail()
+_BAND = 1 << 20  # pixels that are converted at once
 _TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 _ORIENTATIONS_ON_THE_SIDE = (5, 6, 7, 8)  # of EXIF: width and height change places
 BACKGROUND = (255, 255, 255)  # under transparent pixels; fixed, so that hidden colour never shows
@@ -37,6 +38,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
         ValueError: for values that have no 8-bit meaning (floating point outside 0–1, integers
             above 16 bits).
     """
+    image.load()
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    rgb = Image.new("RGB", image.size)
+    rows = max(1, _BAND // max(1, image.width))
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        rgb.paste(_band_to_rgb(band), (0, top))
+    return rgb
+
+
+def _band_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert some rows: whole images would take several times their size on the way."""
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_grey(image)
     if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
@@ -68,6 +82,10 @@ def _named_errors(name: str) -> Iterator[None]:
         raise DataError(
             f"{name}: refused as a decompression bomb ({error}); "
             "resize the image if it is a real one"
+        ) from error
+    except UnfitImageError as error:
+        raise DataError(
+            f"{name}: refused as an image, for {error}; replace or remove it"
         ) from error
     except UnidentifiedImageError as error:
         raise DataError(
@@ -108,8 +126,8 @@ class LazyImage:
             self.size = source.size
             return
         with _named_errors(self.name):
-            self._bytes = source if isinstance(source, bytes) else Path(source).read_bytes()
-            self._image = Image.open(io.BytesIO(self._bytes))
+            self._bytes = source if isinstance(source, bytes) else read_bytes(source)
+            self._image = open_image(self._bytes)
             self._is_jpeg = self._image.format == "JPEG"
             if not self._is_jpeg:  # the header of other formats may keep the orientation back
                 self.size = self.rgb().size

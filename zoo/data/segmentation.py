@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from zoo.data.image_files import open_image, open_regular
 from zoo.data.images import SUFFIXES, LazyImage
 from zoo.errors import DataError
 
@@ -65,7 +66,7 @@ class SegmentationSplit:
         """
         path = self.masks[index]
         try:
-            with Image.open(path) as image:
+            with open_regular(path) as file, open_image(file) as image:
                 mode = image.mode
                 values = np.array(image) if mode in ("P", "L") else None
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -120,3 +120,18 @@ def test_the_command_names_what_is_wrong(tmp_path, folder):
     assert done.exit_code == 1 and "manifest.json: not found" in done.output
     done = CliRunner().invoke(cli, ["serve", str(folder / "store"), "--host", "203.0.113.1"])
     assert done.exit_code == 1 and "cannot listen there" in done.output
+
+
+def test_a_large_image_in_a_small_file_is_refused_by_its_header(client):
+    tall = io.BytesIO()
+    Image.new("1", (8000, 8000)).save(tall, "PNG")
+    assert len(tall.getvalue()) < LIMIT
+    reply = upload(client, tall.getvalue())
+    assert reply.status_code == 400 and "at most 50 million" in reply.text
+
+
+def test_uploads_start_no_other_program(client, monkeypatch):
+    monkeypatch.setattr("subprocess.Popen", None)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    reply = upload(client, eps)
+    assert reply.status_code == 400 and "not an image file that can be read" in reply.text
