@@ -42,7 +42,7 @@ class KnnConfig(TaskConfig):
     def faults(self) -> list[str]:
         """What is wrong with the values, a line each."""
         found = super().faults()
-        if self.temperature <= 0:
+        if not self.temperature > 0:
             found.append(f"temperature must be positive, got {self.temperature}")
         return found
 
@@ -67,7 +67,6 @@ class Knn(Task[KnnConfig]):
     Config = KnnConfig
     presets = PRESETS
     default_preset: ClassVar[str] = "paper"
-    omitted_options: ClassVar[tuple[str, ...]] = ("seed",)
 
     def num_images(self, inputs: TaskInputs, config: KnnConfig) -> int:
         """Both splits are embedded."""

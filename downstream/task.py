@@ -7,6 +7,7 @@ computes is imported when it runs.
 """
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from downstream.figures import Figure, Table
+from zoo.data.split_names import canonical_split, parse_share
 from zoo.errors import SettingsError
 from zoo.results import Results
 from zoo.utils.registry import Registry
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from zoo import Backbone
     from zoo.data.source import Source
 
+LARGEST_SEED = 2**32 - 1  # what every library that draws takes
 OnProgress = Callable[[int, str], None]
 """Called with a number of images and a word on how it goes, after each batch."""
 
@@ -45,6 +48,7 @@ def option(
     flag: str = "",
     metavar: str = "",
     minimum: float | None = None,
+    maximum: float | None = None,
     hidden: bool = False,
     positional: bool = False,
     recorded: bool = True,
@@ -57,6 +61,7 @@ def option(
         flag: the option's name where it is not the field's, as ``--crops/--no-crops``.
         metavar: what stands for the value in the help.
         minimum: the smallest number allowed.
+        maximum: the largest.
         hidden: whether only Python can set it.
         positional: whether it takes all words that follow MODEL and DATA.
         recorded: whether it is part of the settings in metrics.json; a folder to write to is not.
@@ -66,6 +71,7 @@ def option(
         "flag": flag,
         "metavar": metavar,
         "minimum": minimum,
+        "maximum": maximum,
         "hidden": hidden,
         "positional": positional,
         "recorded": recorded,
@@ -73,18 +79,48 @@ def option(
     return dataclasses.field(default=default, metadata=details)
 
 
+def _range_faults(field: dataclasses.Field[Any], value: Any) -> list[str]:
+    """What is wrong with a number, or with one of a tuple of numbers."""
+    found = []
+    minimum = field.metadata.get("minimum")
+    maximum = field.metadata.get("maximum")
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, float) and not math.isfinite(number):
+            found.append(f"{field.name} must be a finite number, got {number}")
+        elif minimum is not None and number is not None and number < minimum:
+            found.append(f"{field.name} must be at least {minimum:g}, got {number}")
+        elif maximum is not None and number is not None and number > maximum:
+            found.append(f"{field.name} must be at most {maximum}, got {number}")
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
     """What every task can be told.
 
     Attributes:
+        split: of the data set, to learn from.
+        test_split: to score on; where ``test`` has no labels, ``val`` stands in for it.
+        holdout: a share such as ``20%`` of each class of the training images to score on in place
+            of a test split; empty for none.
         seed: of everything that is drawn at random.
         device: as torch names it.
         workers: processes that decode images; 0 for this one.
         skip_bad: whether images that cannot be read are left out.
     """
 
-    seed: int = option(0, "Seed of everything that is drawn at random.", minimum=0)
+    split: str = option("train", "Split to learn from.", metavar="NAME")
+    test_split: str = option(
+        "test", "Split to score on; val stands in where test has no labels.", metavar="NAME"
+    )
+    holdout: str = option(
+        "",
+        "Score on this share of each class of the training images, in place of a test split: 20%.",
+        metavar="SHARE",
+    )
+    seed: int = option(
+        0, "Seed of everything that is drawn at random.", minimum=0, maximum=LARGEST_SEED
+    )
     device: str = option("cpu", "Where to compute.", hidden=True)
     workers: int = option(0, "Processes that decode images.", hidden=True)
     skip_bad: bool = option(False, "Leave out images that cannot be read.", hidden=True)
@@ -93,10 +129,16 @@ class TaskConfig:
         """What is wrong with the values, a line each."""
         found = []
         for field in dataclasses.fields(self):
-            minimum = field.metadata.get("minimum")
-            value = getattr(self, field.name)
-            if minimum is not None and value is not None and value < minimum:
-                found.append(f"{field.name} must be at least {minimum:g}, got {value}")
+            found += _range_faults(field, getattr(self, field.name))
+        if self.holdout:
+            if self.test_split != "test":
+                found.append("holdout takes the place of a test split: give one of the two")
+            try:
+                parse_share(self.holdout)
+            except SettingsError as error:
+                found.append(str(error))
+        elif canonical_split(self.split) == canonical_split(self.test_split):
+            found.append(f"split and test_split are both {self.split}; scores need other images")
         return found
 
     def check(self) -> None:
@@ -129,12 +171,47 @@ class TaskInputs:
         model_name: what the user calls the model.
         data: what the user calls the data set.
         skip_bad: whether images that cannot be read are left out.
+        split, test_split, holdout, seed: which images are learned from and scored on; see
+            :class:`TaskConfig`.
     """
 
-    def __init__(self, model_name: str | Path, data: str, *, skip_bad: bool = False) -> None:
+    def __init__(
+        self,
+        model_name: str | Path,
+        data: str,
+        *,
+        skip_bad: bool = False,
+        split: str = "train",
+        test_split: str = "test",
+        holdout: str = "",
+        seed: int = 0,
+    ) -> None:
         self.model_name = str(model_name)
         self.data = data
         self.skip_bad = skip_bad
+        self.split = split
+        self.test_split = test_split
+        self.holdout = holdout
+        self.seed = seed
+
+    @classmethod
+    def of(cls, model_name: str | Path, data: str, config: TaskConfig) -> Self:
+        """The inputs that a config asks for.
+
+        Args:
+            model_name: anything that ``zoo.load`` takes.
+            data: anything that ``open_source`` takes.
+            config: of the task.
+        """
+        return cls(
+            model_name,
+            data,
+            skip_bad=config.skip_bad,
+            split=config.split,
+            test_split=config.test_split,
+            holdout=config.holdout,
+            seed=config.seed,
+        )
 
     @cached_property
     def model_dir(self) -> Path:
@@ -184,7 +261,14 @@ class TaskInputs:
         """
         from zoo.data.splits import labelled_splits
 
-        return labelled_splits(self.data, skip_bad=self.skip_bad)
+        return labelled_splits(
+            self.data,
+            train=self.split,
+            test=self.test_split,
+            holdout=parse_share(self.holdout) if self.holdout else None,
+            seed=self.seed,
+            skip_bad=self.skip_bad,
+        )
 
     @property
     def train(self) -> "Source":
@@ -343,5 +427,6 @@ def run_task(
     """
     task = TASKS[name]
     config = task.presets[preset or task.default_preset].with_changes(changes)
-    inputs = TaskInputs(model, data, skip_bad=config.skip_bad)
+    config.check()
+    inputs = TaskInputs.of(model, data, config)
     return task.run(inputs, config, on_progress)

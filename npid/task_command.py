@@ -65,16 +65,15 @@ def _parameter(
 
 
 def _command_line_fields(task: Task[Any]) -> list[dataclasses.Field[Any]]:
-    """The fields that have an option: those of the task's own config first, then the seed."""
-    fields = []
+    """The fields that have an option: the task's own first, then those that every task has."""
+    common = {field.name for field in dataclasses.fields(TaskConfig)}
+    own_fields = []
+    common_fields = []
     for field in dataclasses.fields(task.Config):
-        hidden = field.metadata.get("hidden", True) or field.name in task.omitted_options
-        if not hidden and field.name != "seed":
-            fields.append(field)
-    for field in dataclasses.fields(task.Config):
-        if field.name == "seed" and field.name not in task.omitted_options:
-            fields.append(field)
-    return fields
+        if field.metadata.get("hidden", True) or field.name in task.omitted_options:
+            continue
+        (common_fields if field.name in common else own_fields).append(field)
+    return own_fields + common_fields
 
 
 def _annotation(field: dataclasses.Field[Any], hint: Any, default: Any) -> Any:
@@ -90,6 +89,8 @@ def _annotation(field: dataclasses.Field[Any], hint: Any, default: Any) -> Any:
         details["metavar"] = metadata["metavar"]
     if metadata["minimum"] is not None and kind in (int, float):
         details["min"] = metadata["minimum"]
+    if metadata["maximum"] is not None and kind in (int, float):
+        details["max"] = metadata["maximum"]
     return Annotated[kind | None, typer.Option(flag, **details)]
 
 
@@ -162,7 +163,7 @@ def _run(task: Task[Any], values: dict[str, Any]) -> None:
             changes[name] = values[name]
     config: TaskConfig = preset.with_changes(changes)
     config.check()
-    inputs = TaskInputs(values["model"], values["data"], skip_bad=config.skip_bad)
+    inputs = TaskInputs.of(values["model"], values["data"], config)
     with progress_bar(task.name, task.num_images(inputs, config)) as progress:
         results = task.run(inputs, config, progress.add)
     shown = task.table(results)

@@ -30,3 +30,7 @@ class PeerError(RunError):
 
 class HubError(NpidError):
     """A Hub repository that cannot be read or written; :mod:`zoo.hub` has a subclass per cause."""
+
+
+class SplitError(DataError):
+    """A data set that lacks the split that is asked for."""

@@ -1,5 +1,6 @@
 """Parts of the labels: balanced over the classes, nested, and the same for a seed."""
 
+import codecs
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +12,7 @@ from zoo.errors import DataError, SettingsError
 
 
 def label_subset(source: Source, amount: str, seed: int) -> NDArray[np.int64]:
-    """A class-balanced part of the training images.
+    """A class-balanced part of the training images; where bad ones are skipped, of the others.
 
     The images of a class come in an order that depends on the seed alone, and a part takes the
     first of them: the smaller parts of a seed lie within the larger ones.
@@ -34,16 +35,42 @@ def label_subset(source: Source, amount: str, seed: int) -> NDArray[np.int64]:
         >>> len(label_subset(open_source("digits"), "5", seed=0))
         50
     """
-    labels, classes = source.require_labels()
+    labels, _ = source.require_labels()
     if Path(amount).is_file():
-        return _listed(source, Path(amount))
-    members = [np.flatnonzero(labels == number) for number in range(len(classes))]
+        return _readable(source, _listed(source, Path(amount)))
+    present = np.unique(labels)  # classes without an image have no part
+    members = [np.flatnonzero(labels == number) for number in present]
     sizes = _sizes(source, amount, [len(indices) for indices in members])
     parts = []
-    for number, indices in enumerate(members):
-        shuffled = np.random.default_rng([seed, number]).permutation(indices)
-        parts.append(shuffled[: sizes[number]])
-    return np.sort(np.concatenate(parts))
+    for number, indices, size in zip(present, members, sizes, strict=True):
+        shuffled = np.random.default_rng([seed, int(number)]).permutation(indices)
+        part = _readable(source, shuffled, size)
+        if len(part) < size and not amount.endswith("%"):
+            name = (source.classes or [])[number]
+            raise SettingsError(
+                f"labels: {amount} images per class; only {len(part)} of class {name} of "
+                f"{source.data} can be read"
+            )
+        parts.append(part)
+    chosen = np.sort(np.concatenate(parts))
+    if len(chosen) < 2:
+        raise DataError(f"{source.data}: labels {amount}: {len(chosen)} images can be read")
+    return chosen
+
+
+def _readable(
+    source: Source, indices: NDArray[np.int64], size: int | None = None
+) -> NDArray[np.int64]:
+    """The first of some images that can be read; the first of all where bad ones are errors."""
+    if not source.skip_bad:
+        return indices[:size]
+    readable: list[int] = []
+    for index in indices.tolist():
+        if len(readable) == size:
+            break
+        if source.is_readable(index):
+            readable.append(index)
+    return np.array(readable, np.int64)
 
 
 def _sizes(source: Source, amount: str, counts: list[int]) -> list[int]:
@@ -74,8 +101,29 @@ def _shares(amount: str, share: float, counts: list[int]) -> list[int]:
         )
     sizes = []
     for count in counts:
-        sizes.append(max(1, round(share * count)) if count else 0)
+        sizes.append(max(1, round(share * count)))
     return sizes
+
+
+def read_list(path: Path) -> list[str]:
+    """The lines of a text file of names, without empty ones.
+
+    UTF-8 with or without a byte order mark, or UTF-16 with one; any line ends. In a file of other
+    bytes those stand as in the names of files.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    encoding = "utf-8-sig"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    text = content.decode(encoding, "backslashreplace")
+    lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
+    return [line for line in lines if line]
 
 
 def _listed(source: Source, path: Path) -> NDArray[np.int64]:
@@ -89,7 +137,7 @@ def _listed(source: Source, path: Path) -> NDArray[np.int64]:
             index_of[name] = index
     for index, key in enumerate(keys):
         index_of[key] = index
-    lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    lines = read_list(path)
     missing = [line for line in lines if line not in index_of]
     if missing:
         raise DataError(

@@ -66,6 +66,7 @@ class Finetune(Task[FinetuneConfig]):
         parts = _parts(inputs, config)
         metrics: dict[str, float] = {}
         details: dict[str, Any] = {}
+        num_scored = 0
         for amount in config.labels:
             for start in _starts(config.scratch):
                 scores = []
@@ -74,11 +75,13 @@ class Finetune(Task[FinetuneConfig]):
                     on_images = count_images(on_progress, f"{start} {amount} seed {seed}")
                     indices = parts[amount, seed]
                     fitted = fit(network, inputs.train, indices, config, seed, on_images)
-                    scores.append(score_classifier(fitted, inputs.test, config))
+                    score, num_scored = score_classifier(fitted, inputs.test, config)
+                    scores.append(score)
                 name = f"{start}/{Path(amount).name}"
                 details[name] = scores
                 metrics |= over_seeds(name, scores)
-        sizes = {"train": len(inputs.train), "test": len(inputs.test)}
+        bad = len(inputs.train.bad)  # as far as they were looked at
+        sizes = {"train": len(inputs.train) - bad, "test": num_scored}
         for amount in config.labels:
             sizes[Path(amount).name] = len(parts[amount, config.seed])
         return self.results(

@@ -134,8 +134,13 @@ def count_training_images(config: FinetuneConfig, sizes: list[int]) -> int:
 
 
 @torch.no_grad()
-def score_classifier(model: Classifier, source: Source, config: FinetuneConfig) -> dict[str, Any]:
-    """Score a model on the images that can be read: :func:`downstream.metrics.score_classes`.
+def score_classifier(
+    model: Classifier, source: Source, config: FinetuneConfig
+) -> tuple[dict[str, Any], int]:
+    """Score a model on the images that can be read.
+
+    Returns:
+        What :func:`downstream.metrics.score_classes` gives, and the number of these images.
 
     Raises:
         DataError: if none can be read.
@@ -151,4 +156,5 @@ def score_classifier(model: Classifier, source: Source, config: FinetuneConfig) 
     kept = torch.cat(readable)
     if not kept.any():
         raise DataError(f"{source.data}: none of the {len(kept)} test images could be read")
-    return score_classes(torch.cat(logits)[kept], torch.from_numpy(labels)[kept], classes)
+    scores = score_classes(torch.cat(logits)[kept], torch.from_numpy(labels)[kept], classes)
+    return scores, int(kept.sum())

@@ -9,6 +9,7 @@ from torch import Tensor
 from downstream.linear import lbfgs, sgd, svm  # noqa: F401  registers the solvers
 from downstream.linear.probe_context import SOLVERS, ProbeContext, ScoreFunction, score_rows
 from downstream.metrics import score_classes
+from zoo.data.splits import hold_out
 from zoo.errors import DataError, SettingsError
 
 HELD_OUT = 0.1  # of the training images, where there is something to choose
@@ -20,16 +21,22 @@ def choose_values(context: ProbeContext, indices: Tensor, seed: int) -> dict[str
     Args:
         context: the network and its data.
         indices: training images that may be used.
-        seed: which of them are held out.
+        seed: which of them are held out: a tenth of each class.
+
+    Raises:
+        DataError: if no class has two images.
     """
     sweep = context.config.sweep
     if len(sweep) == 1:
         return dict.fromkeys(context.layers, sweep[0])
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = indices[torch.randperm(len(indices), generator=generator)]
-    num_held_out = max(1, int(len(indices) * HELD_OUT))
-    held_out = shuffled[:num_held_out]
-    fitting = shuffled[num_held_out:]
+    kept, held = hold_out(context.labels[indices].numpy(), HELD_OUT, seed)
+    if not len(held):
+        raise DataError(
+            f"{context.train.data}: no class has two training images that can be read; choosing "
+            "among values takes one of each class, so give one value (--sweep)"
+        )
+    fitting = indices[torch.from_numpy(kept)]
+    held_out = indices[torch.from_numpy(held)]
     solver = SOLVERS[context.config.solver]
     fitted = solver(context, fitting, dict.fromkeys(context.layers, sweep), seed)
     chosen = {}

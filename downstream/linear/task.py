@@ -38,16 +38,21 @@ class Linear(Task[LinearConfig]):
     def num_images(self, inputs: TaskInputs, config: LinearConfig) -> int:
         """Images through each network once, and once more for each epoch on crops."""
         train = len(inputs.train)
+        num_held_out = 0
+        if len(config.sweep) > 1:
+            from downstream.linear.probe import HELD_OUT
+            from zoo.data.splits import hold_out
+
+            labels, _ = inputs.train.require_labels()
+            num_held_out = len(hold_out(labels, HELD_OUT, 0)[1])
         networks = 1 + config.seeds * config.baselines
         images = networks * (len(inputs.test) + train * config.uses_features)
         if config.trains_on_crops:
-            from downstream.linear.probe import HELD_OUT
-
-            passes = 1.0
+            trained_on = train
             if len(config.sweep) > 1:
-                passes += 1 - HELD_OUT
-            trained = config.seeds * (1 + config.baselines)
-            images += round(trained * config.epochs * passes * train)
+                trained_on += train - num_held_out
+            runs = config.seeds * (1 + config.baselines)
+            images += runs * config.epochs * trained_on
         return images
 
     def headline(self, inputs: TaskInputs, config: LinearConfig) -> str:
@@ -66,7 +71,7 @@ class Linear(Task[LinearConfig]):
         config.check()
         SOLVERS[config.solver]
         train = inputs.train
-        num_classes = len(train.require_labels()[1])
+        num_classes = len(set(train.require_labels()[0].tolist()))
         if len(train) < 2 * num_classes:
             raise DataError(
                 f"{inputs.data}: {len(train)} training images are too few to probe "

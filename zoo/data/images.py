@@ -13,7 +13,10 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from zoo.data.image_files import UnfitImageError, open_image, read_bytes
+from zoo.data.image_suffixes import SUFFIXES, prepare_decoder
 from zoo.errors import DataError
+
+__all__ = ["SUFFIXES", "LazyImage", "decode_jpeg", "read", "to_rgb"]
 
 # simplejpeg decodes to the same pixels as Pillow, with the same library but without its detour
 # over four bytes a pixel.
@@ -23,7 +26,6 @@ try:
 except ImportError:
     decode_jpeg = None
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _GAP = 2  # how much finer than the output a JPEG is decoded, at least; as in Pillow's thumbnail()
 _BAND = 1 << 20  # pixels that are converted at once
 _TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -87,6 +89,10 @@ def _named_errors(name: str) -> Iterator[None]:
         raise DataError(
             f"{name}: refused as an image, for {error}; replace or remove it"
         ) from error
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{name}: not there, or a link to a file that is not; bring it back, or skip bad images"
+        ) from error
     except UnidentifiedImageError as error:
         raise DataError(
             f"{name}: not an image file that can be read; remove or convert it"
@@ -127,6 +133,7 @@ class LazyImage:
             return
         with _named_errors(self.name):
             self._bytes = source if isinstance(source, bytes) else read_bytes(source)
+            prepare_decoder(self._bytes)
             self._image = open_image(self._bytes)
             self._is_jpeg = self._image.format == "JPEG"
             if not self._is_jpeg:  # the header of other formats may keep the orientation back

@@ -26,7 +26,10 @@ class Source(ABC):
     Attributes:
         data: what the user typed.
         split: ``train`` or ``test``.
-        labels: N int64 class numbers, or None.
+        labels: N int64 class numbers, -1 where an image has none; None where no image has one.
+        label_problem: why there are no labels, or why some images have none; empty where all is
+            well.
+        notes: what of the data is not used, and why, a line each.
         classes: the class names, or None; those of the training split, whichever split this is.
         skip_bad: whether unreadable images are left out instead of raising.
         bad: indices found unreadable so far.
@@ -41,6 +44,8 @@ class Source(ABC):
     split: str
     labels: np.ndarray | None = None
     classes: list[str] | None = None
+    label_problem: str = ""
+    notes: list[str]
     skip_bad: bool = False
     bad: set[int]
 
@@ -56,6 +61,8 @@ class Source(ABC):
         self.data = data
         self.split = split
         self.bad = set()
+        self.notes = []
+        self._readable: dict[int, bool] = {}
         self._array: np.ndarray | None = None
         self._array_is_known = False
         self._index_of_key: dict[str, int] = {}
@@ -126,18 +133,56 @@ class Source(ABC):
         """Whether :meth:`array` would answer at once."""
         return self._array_is_known
 
+    def set_labels(self, labels: np.ndarray, classes: list[str], problem: str = "") -> None:
+        """Set labels and class names; those of a split without any label are none.
+
+        Args:
+            labels: N class numbers, -1 where an image has none.
+            classes: the names.
+            problem: why some have none; by default that they are -1.
+        """
+        labels = np.asarray(labels, np.int64)
+        missing = int((labels < 0).sum())
+        if missing == len(labels):
+            self.label_problem = problem or f"all {missing} labels are missing, or -1"
+            return
+        if missing:
+            self.label_problem = problem or f"{missing} of {len(labels)} are missing, or -1"
+        self.labels = labels
+        self.classes = classes
+
     def require_labels(self) -> tuple[np.ndarray, list[str]]:
         """Labels and class names.
 
         Raises:
-            DataError: if the source has none, saying how to give them.
+            DataError: if the source or one of its images has none, saying why and how to give them.
         """
         if self.labels is None or self.classes is None:
+            reason = f" ({self.label_problem})" if self.label_problem else ""
             raise DataError(
-                f"{self.data}: the {self.split} split has no labels; "
+                f"{self.data}: the {self.split} split has no labels{reason}; "
                 "give an ImageFolder (train/CLASS/…, test/CLASS/…) or parquet with a label column"
             )
+        unlabelled = np.flatnonzero(self.labels < 0)
+        if len(unlabelled):
+            raise DataError(
+                f"{self.data}: {len(unlabelled)} of {len(self)} images of the {self.split} split "
+                f"have no label, as {self.key(int(unlabelled[0]))}; label or remove them"
+            )
         return self.labels, self.classes
+
+    def is_readable(self, index: int) -> bool:
+        """Whether an image can be decoded; it is tried once, and a bad one is known as such."""
+        if self._array_is_known and self._array is not None:
+            return index not in self.bad
+        if index not in self._readable:
+            try:
+                self.image(index)
+                self._readable[index] = True
+            except DataError:
+                self.bad.add(index)
+                self._readable[index] = False
+        return self._readable[index]
 
     def _decode(self) -> np.ndarray | None:
         width, height = self._first_image().size

@@ -1,13 +1,19 @@
 """Where images come from: one file per kind, one registration per kind."""
 
+import logging
+import os
 from pathlib import Path
 
 from zoo.data.source import SOURCES, ArraySource, Source
 from zoo.data.sources import builtin, folder, parquet, places, shards  # noqa: F401  registers them
 from zoo.data.sources.subset import Subset
+from zoo.data.split_names import canonical_split
 from zoo.errors import DataError
 
 __all__ = ["SOURCES", "ArraySource", "Source", "Subset", "canonical_name", "open_source"]
+
+_log = logging.getLogger(__name__)
+_logged: set[str] = set()
 
 
 def open_source(data: str, split: str = "train", *, skip_bad: bool = False) -> Source:
@@ -17,8 +23,8 @@ def open_source(data: str, split: str = "train", *, skip_bad: bool = False) -> S
         data: a folder of images, an ImageFolder (``train/`` and ``val/`` or ``test/``), a folder
             of Hub-style parquet or of WebDataset shards (``*.tar``), Places205 or Places365 as
             published, or a built-in name (``digits``, ``cifar10``, ``cifar100``, ``stl10``).
-        split: ``train`` or ``test``; ``test`` falls back to a validation split where there is no
-            other.
+        split: ``train``, ``val``, ``test`` or what the data calls another; ``test`` falls back to
+            a validation split where there is no other.
         skip_bad: whether images that cannot be read are left out (their indices stay theirs)
             instead of an error.
 
@@ -36,11 +42,23 @@ def open_source(data: str, split: str = "train", *, skip_bad: bool = False) -> S
         >>> digits.classes[digits.labels[3]]
         '9'
     """
-    source = _kind_of(data)(data, split)
+    source = _kind_of(data)(data, canonical_split(split))
     source.skip_bad = skip_bad
     if not len(source):
         raise DataError(f"{data}: the {split} split holds no image")
+    log_notes(f"{data}: ", source.notes)
     return source
+
+
+def log_notes(prefix: str, notes: list[str]) -> None:
+    """Log what of the data is not used: once, by the first process."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    for note in notes:
+        line = prefix + note
+        if line not in _logged:
+            _logged.add(line)
+            _log.warning(line)
 
 
 def canonical_name(data: str) -> str:

@@ -9,13 +9,26 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zoo.data.source import SOURCES, ArraySource
-from zoo.errors import DataError
+from zoo.errors import DataError, SplitError
 
 
 def cache_folder() -> Path:
     """Where downloaded data sets are kept: ``NPID_CACHE``, or the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "npid"
     return Path(os.environ.get("NPID_CACHE", default))
+
+
+def _check_split(data: str, split: str, splits: tuple[str, ...] = ("train", "test")) -> None:
+    """Refuse a split that a named data set does not have.
+
+    Raises:
+        DataError: naming those that it has.
+    """
+    if split not in splits:
+        raise SplitError(
+            f"{data}: no {split} split; it has {' and '.join(splits)}, and a part of the training "
+            "images can be held out"
+        )
 
 
 @SOURCES.register("digits")
@@ -31,6 +44,7 @@ class Digits(ArraySource):
 
     def __init__(self, data: str, split: str) -> None:
         super().__init__(data, split)
+        _check_split(data, split)
         from sklearn.datasets import load_digits
 
         digits = load_digits()
@@ -67,6 +81,7 @@ class _Torchvision(ArraySource):
 
     def __init__(self, data: str, split: str) -> None:
         super().__init__(data, split)
+        _check_split(data, split)
         try:
             images, labels, classes = self.fetch(split)
         except (OSError, RuntimeError) as error:
@@ -75,10 +90,7 @@ class _Torchvision(ArraySource):
                 "connect once, or give a folder of images or parquet instead"
             ) from error
         self.images = images
-        numbers = np.asarray(labels, np.int64)
-        if (numbers >= 0).all():
-            self.labels = numbers
-            self.classes = classes
+        self.set_labels(np.asarray(labels, np.int64), classes)
 
 
 @SOURCES.register("cifar")

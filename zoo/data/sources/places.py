@@ -24,7 +24,8 @@ import numpy as np
 
 from zoo.data.images import LazyImage
 from zoo.data.source import SOURCES, Source
-from zoo.errors import DataError
+from zoo.data.sources._files import file_size
+from zoo.errors import DataError, SplitError
 
 
 class ImageList(NamedTuple):
@@ -139,19 +140,19 @@ class _Places(Source):
 
     def _list_of(self, split: str) -> ImageList:
         """The list of a split that is there."""
-        lists = self.lists.get(split, ())
+        lists = self.lists.get("test" if split == "val" else split, ())  # theirs is a val split
         for image_list in lists:
             if (Path(self.data) / image_list.file).is_file():
                 return image_list
         expected = " or ".join(image_list.file for image_list in lists) or "train or test"
-        raise DataError(f"{Path(self.data)}: no {split} split; expected {expected}")
+        raise SplitError(f"{Path(self.data)}: no {split} split; expected {expected}")
 
     def _image_folder(self, image_list: ImageList) -> Path:
         for name in image_list.folders:
             folder = Path(self.data) / name
             if folder.is_dir():
                 return folder
-        raise DataError(
+        raise SplitError(
             f"{self.data}: no images of the {self.split} split; "
             f"expected a folder {' or '.join(image_list.folders)} in it"
         )
@@ -200,10 +201,7 @@ class _Places(Source):
         return "\n".join(f"{path} {self._file_size(path)}" for path in self.paths)
 
     def _file_size(self, path: str) -> int:
-        try:
-            return (self.root / path).stat().st_size
-        except OSError:
-            return -1  # reading it raises, or skips it
+        return file_size(self.root / path)
 
 
 @SOURCES.register("places365")

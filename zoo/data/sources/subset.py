@@ -39,6 +39,8 @@ class Subset(Source):
         self.skip_bad = whole.skip_bad
         self.labels = None if whole.labels is None else whole.labels[indices]
         self.classes = whole.classes
+        self.label_problem = whole.label_problem
+        self.notes = whole.notes
 
     @classmethod
     def accepts(cls, data: str) -> bool:
