@@ -117,7 +117,7 @@ class Segment(Task[SegmentConfig]):
     data_help: ClassVar[str] = (
         "A folder in VOC's layout: JPEGImages/, SegmentationClass/, ImageSets/Segmentation/."
     )
-    omitted_options: ClassVar[tuple[str, ...]] = ("skip_bad",)
+    omitted_options: ClassVar[tuple[str, ...]] = ("skip_bad", "split", "test_split", "holdout")
 
     def num_images(self, inputs: TaskInputs, config: SegmentConfig) -> int:
         """Images of all steps, and those that are scored, for each start."""

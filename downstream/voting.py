@@ -1,5 +1,7 @@
 """The weighted vote of the nearest rows (Wu et al. 2018, section 3.4): nothing is trained."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -37,7 +39,7 @@ def weighted_knn(
         >>> weighted_knn(rows, torch.tensor([0, 1, 1]), rows[:2], k=2).tolist()
         [0, 1]
     """
-    if temperature <= 0:
+    if not 0 < temperature < math.inf:
         raise SettingsError(f"temperature must be positive, got {temperature}")
     cosines, rows = nearest(bank, queries, k)
     if num_classes is None:

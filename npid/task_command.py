@@ -67,8 +67,8 @@ def _parameter(
 def _command_line_fields(task: Task[Any]) -> list[dataclasses.Field[Any]]:
     """The fields that have an option: the task's own first, then those that every task has."""
     common = {field.name for field in dataclasses.fields(TaskConfig)}
-    own_fields = []
-    common_fields = []
+    own_fields: list[dataclasses.Field[Any]] = []
+    common_fields: list[dataclasses.Field[Any]] = []
     for field in dataclasses.fields(task.Config):
         if field.metadata.get("hidden", True) or field.name in task.omitted_options:
             continue

@@ -54,8 +54,10 @@ class FinetuneConfig(TaskConfig):
     lr_milestones: tuple[int, ...] = option((30, 60), "Epochs of the drops.", hidden=True)
     momentum: float = option(0.9, "Momentum of SGD.", hidden=True)
     weight_decay: float = option(1e-4, "Weight decay of SGD.", hidden=True)
-    scale: tuple[float, float] = option((0.2, 1.0), "Share of the image.", hidden=True)
-    flip: float = option(0.5, "Probability of a flip.", hidden=True)
+    scale: tuple[float, float] = option(
+        (0.2, 1.0), "Share of the image.", hidden=True, minimum=1e-6, maximum=1
+    )
+    flip: float = option(0.5, "Probability of a flip.", hidden=True, minimum=0, maximum=1)
     lists: Path | None = option(None, "Write the subsets here.", metavar="DIR", recorded=False)
 
     def faults(self) -> list[str]:

@@ -66,7 +66,6 @@ class Finetune(Task[FinetuneConfig]):
         parts = _parts(inputs, config)
         metrics: dict[str, float] = {}
         details: dict[str, Any] = {}
-        num_scored = 0
         for amount in config.labels:
             for start in _starts(config.scratch):
                 scores = []
@@ -75,10 +74,10 @@ class Finetune(Task[FinetuneConfig]):
                     on_images = count_images(on_progress, f"{start} {amount} seed {seed}")
                     indices = parts[amount, seed]
                     fitted = fit(network, inputs.train, indices, config, seed, on_images)
-                    score, num_scored = score_classifier(fitted, inputs.test, config)
-                    scores.append(score)
+                    scores.append(score_classifier(fitted, inputs.test, config))
                 name = f"{start}/{Path(amount).name}"
                 details[name] = scores
+                num_scored = scores[0]["images"]
                 metrics |= over_seeds(name, scores)
         bad = len(inputs.train.bad)  # as far as they were looked at
         sizes = {"train": len(inputs.train) - bad, "test": num_scored}

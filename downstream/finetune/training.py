@@ -134,13 +134,11 @@ def count_training_images(config: FinetuneConfig, sizes: list[int]) -> int:
 
 
 @torch.no_grad()
-def score_classifier(
-    model: Classifier, source: Source, config: FinetuneConfig
-) -> tuple[dict[str, Any], int]:
+def score_classifier(model: Classifier, source: Source, config: FinetuneConfig) -> dict[str, Any]:
     """Score a model on the images that can be read.
 
     Returns:
-        What :func:`downstream.metrics.score_classes` gives, and the number of these images.
+        What :func:`downstream.metrics.score_classes` gives, and ``images``: their number.
 
     Raises:
         DataError: if none can be read.
@@ -157,4 +155,4 @@ def score_classifier(
     if not kept.any():
         raise DataError(f"{source.data}: none of the {len(kept)} test images could be read")
     scores = score_classes(torch.cat(logits)[kept], torch.from_numpy(labels)[kept], classes)
-    return scores, int(kept.sum())
+    return scores | {"images": int(kept.sum())}

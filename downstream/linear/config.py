@@ -55,7 +55,9 @@ class LinearConfig(TaskConfig):
     crops: bool = option(
         True, "Whether sgd sees random crops, or kept features.", flag="--crops/--no-crops"
     )
-    scale: tuple[float, float] = option((0.08, 1.0), "Share of the image.", hidden=True)
+    scale: tuple[float, float] = option(
+        (0.08, 1.0), "Share of the image.", hidden=True, minimum=1e-6, maximum=1
+    )
     baselines: bool = option(
         False, "Probe untrained weights and raw pixels too.", flag="--baselines"
     )

@@ -27,7 +27,7 @@ def fit(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    machine = LinearSVC(C=c, dual="auto", max_iter=10_000, random_state=seed)
+    machine = LinearSVC(C=c, dual="auto", max_iter=10_000, random_state=seed % 2**32)
     with warnings.catch_warnings():
         # a large C may not converge; the held-out images judge it
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -39,7 +39,6 @@ def labelled_splits(
             fine.
     """
     train_source = _labelled(open_source(data, train, skip_bad=skip_bad))
-    train_source.require_labels()
     if holdout is not None:
         _check_classes(train_source)
         labels, _ = train_source.require_labels()
@@ -53,8 +52,8 @@ def labelled_splits(
         _drop_unused_classes(kept_source, held_source)
         return kept_source, held_source
     test_source = _labelled(_open_test(data, test, skip_bad))
-    test_source.require_labels()
     _check_classes(train_source)
+    test_source.require_labels()
     match_classes(train_source, test_source)
     _drop_unused_classes(train_source, test_source)
     return train_source, test_source

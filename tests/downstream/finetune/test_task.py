@@ -46,7 +46,8 @@ def test_bad_images_and_missing_classes(model, image_folder):
     (image_folder / "train" / "cat" / "1.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"cat.1\.png"):
         run(model, str(image_folder), replace(QUICK, labels=("100%",)))
-    run(model, str(image_folder), replace(QUICK, labels=("100%",), skip_bad=True))
+    results = run(model, str(image_folder), replace(QUICK, labels=("100%",), skip_bad=True))
+    assert results.split_sizes == {"train": 11, "test": 2, "100%": 11}
 
 
 def test_the_command_prints_a_table_and_draws(model, tmp_path):

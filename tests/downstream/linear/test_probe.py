@@ -50,3 +50,17 @@ def test_crops_teach_and_the_rate_is_chosen_on_training_images_only(model, monke
     assert asked == [1437, 1437]
     with pytest.raises(SettingsError, match=r"conv1 diverged at 1e\+30; .*--sweep 1e\+29"):
         run(model, "digits", replace(how, sweep=(1e30,), norm=False))
+
+
+def test_the_images_held_out_for_the_choice_are_a_part_of_each_class(model, monkeypatch):
+    held = {}
+
+    def spy(score, features, indices, context, accuracy=probe.held_out_accuracy):
+        held[context.config.seed] = context.labels[indices]
+        return accuracy(score, features, indices, context)
+
+    monkeypatch.setattr(probe, "held_out_accuracy", spy)
+    run(model, "digits", replace(QUICK, sweep=(1e-2, 1e-1)))
+    counts = torch.bincount(torch.from_numpy(open_source("digits").labels))
+    expected = (0.1 * counts).round()
+    assert torch.bincount(held[0]).tolist() == expected.tolist()

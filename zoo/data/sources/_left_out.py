@@ -21,7 +21,7 @@ _LISTED = 4  # names in a line
 
 
 def printable(path: str) -> str:
-    """A path as text that can be written anywhere: bytes that are no UTF-8 as ``\\\\xe9``."""
+    r"""A path as text that can be written anywhere: bytes that are no UTF-8 as ``\xe9``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

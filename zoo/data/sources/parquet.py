@@ -101,7 +101,8 @@ def _image_column(file: Path, schema: "pyarrow.Schema", features: dict[str, Any]
     columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
     named = [name for name in _IMAGE_COLUMNS if name in schema.names]
     declared = [name for name in schema.names if _feature_type(features.get(name)) == "Image"]
-    for name in (*named, *declared[:1]):
+    candidates: list[str] = [*named, *declared[:1]]
+    for name in candidates:
         if _holds_images(schema.field(name).type):
             return name
     if not named:
