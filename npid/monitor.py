@@ -17,7 +17,9 @@ from pretrain.communicator import Communicator
 from pretrain.memory_bank import MemoryBank, shard_bounds
 from pretrain.trainer import Monitor
 from zoo import Backbone, DataError
-from zoo.data.sources import Source, Subset, open_source
+from zoo.data.sources import Source, Subset, log_notes
+from zoo.data.splits import labelled_test
+from zoo.errors import SplitError
 
 _NEIGHBOURS = 200  # that vote (paper)
 _TEMPERATURE = 0.07  # of their weights (paper)
@@ -36,18 +38,20 @@ def knn_monitor(
         on_score: Called with each top-1 accuracy, 0–1.
 
     Returns:
-        None where the data set has no labels or no test split.
+        None where the data set has no labels or no test split; where its labels cannot be used, the
+        log says why.
     """
-    if train.labels is None:
+    if train.labels is None or train.classes is None:
         return None
     try:
-        test = open_source(train.data, "test", skip_bad=train.skip_bad)
-    except DataError:
+        test = labelled_test(train)
+    except SplitError:
         return None
-    if test.labels is None:
+    except DataError as error:
+        log_notes("no kNN score while training: ", [str(error)])
         return None
     train_labels = torch.from_numpy(train.labels)
-    num_classes = int(train_labels.max()) + 1
+    num_classes = len(train.classes)
 
     def monitor(model: Backbone, bank: MemoryBank) -> dict[str, float]:
         """Score the model.
@@ -66,21 +70,38 @@ def knn_monitor(
             chunks.append(chunk.float())
         rows = torch.cat(chunks)
         queries = torch.cat(communicator.all_gather_object(local_queries)).to(rows.device)
-        k = min(_NEIGHBOURS, len(bank))
-        cosines, positions = nearest(rows, queries, min(k, len(rows)))
+        votes = _voters(train_labels, train.bad)
         first_row, _ = bank.local_range
-        neighbours = train_labels[positions.cpu() + first_row]
+        voters = votes[first_row : first_row + len(rows)].nonzero()[:, 0]
+        if len(voters) < len(rows):
+            rows = rows[voters.to(rows.device)]
+        k = min(_NEIGHBOURS, int(votes.sum()))
+        cosines = queries.new_empty(len(queries), 0)
+        neighbours = torch.empty(len(queries), 0, dtype=torch.int64)
+        if len(rows):
+            cosines, positions = nearest(rows, queries, min(k, len(rows)))
+            neighbours = train_labels[voters[positions.cpu()] + first_row]
         cosines, neighbours = merge_nearest(communicator, cosines.cpu(), neighbours, k, bounds)
         predicted = class_votes(cosines, neighbours, _TEMPERATURE, num_classes).argmax(1)
         share_labels, _ = share.require_labels()
         correct = (predicted == torch.from_numpy(share_labels))[readable].sum()
         counts = communicator.all_reduce_sum(torch.stack([correct, readable.sum()]))
         num_correct, num_readable = counts.tolist()
+        if not num_readable:
+            log_notes("no kNN score: ", [f"none of {len(test)} test images could be read"])
+            return {}
         top1 = num_correct / num_readable
         on_score(top1)
         return {"top1": top1}
 
     return monitor
+
+
+def _voters(labels: Tensor, bad: set[int]) -> Tensor:
+    """N bools: the images that have a label and, as far as is known, can be read."""
+    voters = labels >= 0
+    voters[sorted(bad)] = False
+    return voters
 
 
 def merge_nearest(

@@ -209,8 +209,9 @@ class _Block:
         if source.labels is None or source.classes is None:
             return np.full(len(indices), -1, np.int32)
         number_of = {name: number for number, name in enumerate(self._writer.manifest.classes)}
-        numbers = np.array([number_of[name] for name in source.classes], np.int32)
-        labels: np.ndarray = numbers[source.labels[indices]]
+        numbers = [number_of[name] for name in source.classes]
+        numbers.append(-1)  # what an image without a label has, and so takes the last one
+        labels: np.ndarray = np.array(numbers, np.int32)[source.labels[indices]]
         return labels
 
 

@@ -59,6 +59,23 @@ def labelled_splits(
     return train_source, test_source
 
 
+def labelled_test(train: Source, split: str = "test") -> Source:
+    """Open the test split that goes with training images, its labels in their list of classes.
+
+    Args:
+        train: with labels, of which some may be missing.
+        split: the split to score on; ``val`` stands in for a ``test`` without labels.
+
+    Raises:
+        SplitError: if there is no such split.
+        DataError: if it has no labels, or classes that the training images lack.
+    """
+    test = _labelled(_open_test(train.data, split, train.skip_bad))
+    test.require_labels()
+    match_classes(train, test)
+    return test
+
+
 def match_classes(train: Source, test: Source) -> None:
     """Let the labels of a test split count in the training split's list of classes.
 
