@@ -13,6 +13,7 @@ from pretrain.checkpoint import CHECKPOINT, RunProgress
 from pretrain.config import PretrainConfig, from_dict, to_dict
 from pretrain.losses import LOSSES
 from zoo import RunError, SettingsError
+from zoo.data.content import content_digest
 from zoo.data.source import Source
 from zoo.utils.files import write_text
 from zoo.utils.nested import flatten_dict
@@ -38,7 +39,12 @@ def open_run(
     name = source.data
     if Path(name).is_dir():
         name = Path(name).resolve().name  # no folders: it travels
-    data = {"name": name, "count": len(source), "digest": source.digest}
+    data = {
+        "name": name,
+        "count": len(source),
+        "digest": source.digest,
+        "content": content_digest(source),
+    }
     versions = {
         "npid-zoo": zoo.__version__,
         "torch": torch.__version__,
@@ -57,6 +63,12 @@ def open_run(
                 f"{source.data}: the data set has changed since {run} began: {what} was "
                 f"{progress.data[key]}, now {data[key]}; restore it, or start a new run"
             )
+    content = progress.data.setdefault("content", data["content"])  # older versions had none
+    if content != data["content"]:
+        raise RunError(
+            f"{source.data}: images have changed since {run} began, though not in size: the digest "
+            f"of their bytes was {content}, now {data['content']}; restore them, or start a new run"
+        )
     config = from_dict(progress.settings)
     progress.settings = to_dict(config)  # under today's names
     return config, progress

@@ -193,7 +193,7 @@ def _open_rows(model: Backbone, source: Source, sha256: str | None) -> LayerRows
     key = {
         "version": _VERSION,
         "model": sha256,
-        "data": source.digest,
+        "data": source.local_digest,
         "split": source.split,
         "transform": repr(model.preprocess()),
         "skip_bad": source.skip_bad,

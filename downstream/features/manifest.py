@@ -32,6 +32,8 @@ class Part:
         digest: of the data set when it was embedded last.
         first: its first row; its rows end where the next part's begin.
         bad: key → fingerprint of the images that could not be read and were left out.
+        fingerprints: what the fingerprints of its images are made of: ``content``, their bytes, or
+            ``size`` in stores of older versions.
     """
 
     data: str
@@ -39,6 +41,7 @@ class Part:
     digest: str
     first: int
     bad: dict[str, int] = field(default_factory=dict)
+    fingerprints: str = "size"
 
 
 @dataclass(kw_only=True)
@@ -113,6 +116,9 @@ class StoreManifest:
     def text(self) -> str:
         """The manifest as JSON."""
         content = {"format": FORMAT, "count": self.count, **asdict(self)}
+        for part in content["parts"]:
+            if part["fingerprints"] == "size":  # as older versions wrote it: without the word
+                del part["fingerprints"]
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 

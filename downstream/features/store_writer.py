@@ -65,7 +65,7 @@ class StoreWriter:
         Args:
             embeddings: B×D float32.
             keys: of the images, B.
-            fingerprints: CRC-32 of what tells an image from a changed one, B.
+            fingerprints: 32 bits each that tell an image from a changed one, B.
             labels: B class numbers, −1 where there is none.
 
         Raises:

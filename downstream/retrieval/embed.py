@@ -15,10 +15,16 @@ from downstream.features.manifest import ROW_DTYPES, Part, StoreManifest
 from downstream.features.store import FeatureStore
 from downstream.features.store_writer import StoreWriter, open_writer
 from zoo import Backbone, DataError, SettingsError
+from zoo.data.content import content_hashes
 from zoo.data.sources import Source, canonical_name, open_source
 from zoo.models.model_dir import WEIGHTS, sha256
 
 _BLOCK = 16384  # rows: what a crash may cost
+
+# what a fingerprint of a store is made of
+_CONTENT = "content"
+_SIZE = "size"
+_32_BITS = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,18 +234,20 @@ def find_new_images(writer: StoreWriter, source: Source) -> NewImages:
     manifest = writer.manifest
     data = canonical_name(source.data)
     stored, bad = _stored_images(writer, data, source.split)
+    contents = content_hashes(source)
     indices: list[int] = []
     fingerprints: list[int] = []
     changed: list[str] = []
     for index in range(len(source)):
         key = source.key(index)
-        fingerprint = _fingerprint(source, index)
-        stored_fingerprint = stored.pop(key, None)
-        if stored_fingerprint is None:
-            if (key, fingerprint) not in bad:  # a bad image that was replaced is tried again
+        current = {_CONTENT: int(contents[index]) & _32_BITS, _SIZE: _size(source, index)}
+        existing = stored.pop(key, None)
+        if existing is None:
+            # a bad image that was replaced is tried again
+            if not any((key, kind, value) in bad for kind, value in current.items()):
                 indices.append(index)
-                fingerprints.append(fingerprint)
-        elif stored_fingerprint != fingerprint:
+                fingerprints.append(current[_CONTENT])
+        elif existing[1] != current[existing[0]]:
             changed.append(key)
     _refuse(source, writer.folder, "changed", changed)
     _refuse(source, writer.folder, "gone", list(stored))
@@ -247,11 +255,18 @@ def find_new_images(writer: StoreWriter, source: Source) -> NewImages:
         if name not in manifest.classes:
             manifest.classes.append(name)
     last = manifest.parts[-1] if manifest.parts else None
-    if last is not None and (last.data, last.split) == (data, source.split):
+    current_part = (data, source.split, _CONTENT)
+    if last is not None and (last.data, last.split, last.fingerprints) == current_part:
         last.digest = source.digest
     elif indices:
         manifest.parts.append(
-            Part(data=data, split=source.split, digest=source.digest, first=manifest.count)
+            Part(
+                data=data,
+                split=source.split,
+                digest=source.digest,
+                first=manifest.count,
+                fingerprints=_CONTENT,
+            )
         )
     writer.save()
     return NewImages(
@@ -269,27 +284,30 @@ def _refuse(source: Source, folder: Path, what: str, keys: list[str]) -> None:
 
 def _stored_images(
     writer: StoreWriter, data: str, split: str
-) -> tuple[dict[str, int], set[tuple[str, int]]]:
+) -> tuple[dict[str, tuple[str, int]], set[tuple[str, str, int]]]:
     """The images of one data set that the store knows.
 
     Returns:
-        key → fingerprint of those that have rows, and (key, fingerprint) of those that could not
-        be read.
+        key → kind of the fingerprint and the fingerprint, of those that have rows; and (key, kind,
+        fingerprint) of those that could not be read.
     """
     store = FeatureStore(writer.folder, writer.manifest)
-    stored: dict[str, int] = {}
-    bad: set[tuple[str, int]] = set()
+    stored: dict[str, tuple[str, int]] = {}
+    bad: set[tuple[str, str, int]] = set()
     parts = writer.manifest.parts
     for number, part in enumerate(parts):
         if (part.data, part.split) != (data, split):
             continue
         end = parts[number + 1].first if number + 1 < len(parts) else len(store)
         fingerprints = store.records["fingerprint"][part.first : end].tolist()
-        stored.update(zip(store.keys[part.first : end], fingerprints, strict=True))
-        bad.update(part.bad.items())
+        kind = part.fingerprints
+        for key, value in zip(store.keys[part.first : end], fingerprints, strict=True):
+            stored[key] = (kind, value)
+        for key, value in part.bad.items():
+            bad.add((key, kind, value))
     return stored, bad
 
 
-def _fingerprint(source: Source, index: int) -> int:
-    """CRC-32 of what tells an image's content from another's."""
+def _size(source: Source, index: int) -> int:
+    """CRC-32 of the portable fingerprint: all that stores of older versions know of an image."""
     return zlib.crc32(source.fingerprint(index))

@@ -2,6 +2,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 import zoo
 from pretrain import PretrainConfig, Stopped, override, pretrain
@@ -198,6 +200,24 @@ def test_what_cannot_be_resumed_is_refused(tmp_path, image_folder, picture):
     (image_folder / "train" / "cat" / "0.png").unlink()
     with pytest.raises(zoo.RunError, match="digest"):
         pretrain(open_source(str(image_folder)), run, how, resume=True)
+
+
+def test_a_run_goes_on_with_a_copy_of_its_images_and_not_with_other_pixels(tmp_path):
+    def write(value):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        for number in range(8):
+            image = Image.new("RGB", (16, 16), (value, 10 * number, 0))
+            image.save(tmp_path / "data" / f"{number}.bmp")
+
+    write(0)
+    config = override(TINY, {"batch_size": "4", "epochs": "1"})
+    run = pretrain(open_source(str(tmp_path / "data")), tmp_path / "run", config)
+    shutil.copytree(tmp_path / "data", tmp_path / "elsewhere" / "data")
+    copy = open_source(str(tmp_path / "elsewhere" / "data"))
+    pretrain(copy, run, replace(config), resume=True)
+    write(100)
+    with pytest.raises(zoo.RunError, match="images have changed since .* though not in size"):
+        pretrain(open_source(str(tmp_path / "data")), run, config, resume=True)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

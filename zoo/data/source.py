@@ -92,6 +92,18 @@ class Source(ABC):
     def fingerprint(self, index: int) -> bytes:
         """What tells without decoding whether an image has changed: its bytes, or their number."""
 
+    def local_fingerprint(self, index: int) -> bytes:
+        """What tells on this machine, without reading it, whether an image has changed.
+
+        That may be more than :meth:`fingerprint` covers, such as the times of its file; it need not
+        be the same on another machine.
+        """
+        return self.fingerprint(index)
+
+    def encoded(self, index: int) -> bytes | None:
+        """The bytes that an image is decoded from; None where they are not there."""
+        return self.fingerprint(index)
+
     @abstractmethod
     def manifest(self) -> str:
         """What the digest covers: differs when an image is added, removed, renamed or resized."""
@@ -114,6 +126,18 @@ class Source(ABC):
     def digest(self) -> str:
         """The sha256 of the count and the manifest; the same wherever the data set lies."""
         return hashlib.sha256(f"{len(self)}\n{self.manifest()}".encode()).hexdigest()
+
+    @property
+    def local_digest(self) -> str:
+        """The sha256 of the digest and all local fingerprints: differs when pixels may differ.
+
+        It is the key of what is kept on this machine.
+        """
+        digest = hashlib.sha256(self.digest.encode())
+        for index in range(len(self)):
+            digest.update(self.local_fingerprint(index))
+            digest.update(b"\n")
+        return digest.hexdigest()
 
     def array(self) -> np.ndarray | None:
         """All images as N×H×W×3 uint8, or None if they differ in size or do not fit in memory.
@@ -252,6 +276,11 @@ class ArraySource(Source):
     def manifest(self) -> str:
         """The sha256 of all pixels."""
         return hashlib.sha256(self.images.tobytes()).hexdigest()
+
+    @property
+    def local_digest(self) -> str:
+        """The digest, which covers all pixels."""
+        return self.digest
 
     def array(self) -> np.ndarray | None:
         """The images themselves, whatever their number and size."""

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import zoo
@@ -98,3 +99,15 @@ def test_frozen_leaves_every_bit_and_tells_when_not(network):
     with pytest.raises(RuntimeError, match="a bug"), frozen(network, "cpu"):
         network.bn1.running_mean[0] += 1e-7
     assert state_digest(network) != state_digest(zoo.create("resnet10", embed_dim=16))
+
+
+def test_rows_of_other_pixels_are_not_taken_from_the_cache(network, tmp_path):
+    """Uncompressed files: their size stays."""
+
+    def write(value):
+        for number in range(3):
+            Image.new("RGB", (16, 16), (value, 40 * number, 0)).save(tmp_path / f"{number}.bmp")
+        return layer_features(network, open_source(str(tmp_path)), ["embedding"], sha256="abc")
+
+    first = write(0)["embedding"].clone()
+    assert not torch.allclose(write(255)["embedding"], first)

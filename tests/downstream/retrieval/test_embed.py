@@ -1,15 +1,20 @@
+import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import zoo
 from downstream.features.extract import embeddings
-from downstream.features.manifest import KEYS
+from downstream.features.manifest import KEYS, RECORD, RECORDS
 from downstream.features.store_writer import open_writer
 from downstream.retrieval import EmbedConfig, FeatureStore, embed
 from downstream.retrieval.images import StoredImages
@@ -72,6 +77,64 @@ def test_images_that_changed_or_went_are_refused_and_named(tmp_path, model, imag
     with pytest.raises(DataError, match=r"1 images in .* are gone .* as cat/3\.png"):
         embed(model, str(image_folder), tmp_path / "s", EmbedConfig())
     assert len(FeatureStore.open(tmp_path / "s")) == 12
+
+
+@pytest.fixture
+def bitmaps(tmp_path):
+    """A folder of files whose size does not depend on their pixels, and what changes them."""
+
+    def write(first_value):
+        folder = tmp_path / "bitmaps"
+        folder.mkdir(exist_ok=True)
+        for number in range(3):
+            image = Image.new("RGB", (16, 16), (first_value + number, 0, 0))
+            image.save(folder / f"{number}.bmp")
+        return folder
+
+    return write
+
+
+def test_other_pixels_in_files_of_the_same_size_are_refused_and_a_copy_is_not(
+    tmp_path, model, bitmaps
+):
+    folder = bitmaps(10)
+    before = embed(model, str(folder), tmp_path / "s").embeddings.clone()
+    shutil.copytree(folder, tmp_path / "copy")  # other times, the same bytes
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "copy", folder)
+    assert torch.equal(embed(model, str(folder), tmp_path / "s").embeddings, before)
+    times = (folder / "0.bmp").stat()
+    bitmaps(100)
+    os.utime(folder / "0.bmp", ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(DataError, match=r"3 images in .* are changed .* as 0\.bmp"):
+        embed(model, str(folder), tmp_path / "s")
+
+
+def test_a_store_of_an_older_version_is_gone_on_with(tmp_path, model, bitmaps, picture):
+    folder = bitmaps(10)
+    store = embed(model, str(folder), tmp_path / "s")
+    manifest = json.loads((store.folder / "manifest.json").read_text())
+    del manifest["parts"][0]["fingerprints"]
+    records = np.fromfile(store.folder / RECORDS, RECORD)
+    size = str((folder / "0.bmp").stat().st_size).encode()
+    records["fingerprint"] = zlib.crc32(size)  # all that it knew of an image
+    records.tofile(store.folder / RECORDS)
+    manifest["blocks"][0]["records"] = hashlib.sha256(records.tobytes()).hexdigest()
+    (store.folder / "manifest.json").write_text(json.dumps(manifest))
+    picture(folder / "new.png")
+    store = embed(model, str(folder), tmp_path / "s")
+    assert list(store.keys) == ["0.bmp", "1.bmp", "2.bmp", "new.png"] and not store.verify()
+    assert [part.fingerprints for part in store.manifest.parts] == ["size", "content"]
+    assert len(embed(model, str(folder), tmp_path / "s")) == 4
+    picture(folder / "new.png", seed=5)
+    with pytest.raises(DataError, match=r"1 images in .* are changed .* as new\.png"):
+        embed(model, str(folder), tmp_path / "s")
+
+
+def test_images_without_a_label_have_none_in_the_store(tmp_path, model, image_folder, picture):
+    picture(image_folder / "train" / "montage.png")
+    store = embed(model, str(image_folder), tmp_path / "s")
+    assert store.labels.tolist() == [0] * 6 + [1] * 6 + [-1]
 
 
 def test_bad_images_are_left_out_when_asked_and_tried_again_when_replaced(

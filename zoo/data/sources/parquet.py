@@ -1,11 +1,13 @@
 """A folder of Hub-style parquet: ``{split}-*.parquet``, with encoded images and perhaps labels."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.images import LazyImage
 from zoo.data.source import SOURCES, Source
+from zoo.data.sources._files import file_state
 from zoo.data.sources._labels import read_labels
 from zoo.data.sources._left_out import note_on_loose
 from zoo.data.split_names import choose_files, split_files
@@ -159,6 +161,8 @@ class Parquet(Source):
                 f"{data}: reading parquet needs pyarrow: pip install 'npid-zoo[data]'"
             ) from error
         self.files = _files(data, split)
+        states = "\n".join(file_state(file) for file in self.files)
+        self._states = hashlib.sha256(states.encode()).hexdigest()
         try:
             self._read()
         except (pa.ArrowException, OSError) as error:
@@ -254,6 +258,10 @@ class Parquet(Source):
         """The encoded image."""
         content: bytes | None = self.rows[index].as_py()
         return content or b""
+
+    def local_fingerprint(self, index: int) -> bytes:
+        """Sizes and times of the files as they were read, and the row."""
+        return f"{self._states} {index}".encode()
 
     def manifest(self) -> str:
         """Names and sizes of the files."""

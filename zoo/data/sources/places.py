@@ -24,7 +24,7 @@ import numpy as np
 
 from zoo.data.images import LazyImage
 from zoo.data.source import SOURCES, Source
-from zoo.data.sources._files import file_size
+from zoo.data.sources._files import file_bytes, file_size, file_state
 from zoo.errors import DataError, SplitError
 
 
@@ -195,6 +195,14 @@ class _Places(Source):
     def fingerprint(self, index: int) -> bytes:
         """The size of the file; -1 where it is absent."""
         return str(self._file_size(self.paths[index])).encode()
+
+    def local_fingerprint(self, index: int) -> bytes:
+        """Size and times of the file."""
+        return file_state(self.root / self.paths[index]).encode()
+
+    def encoded(self, index: int) -> bytes | None:
+        """The file's bytes."""
+        return file_bytes(self.root / self.paths[index])
 
     def manifest(self) -> str:
         """Paths and sizes."""

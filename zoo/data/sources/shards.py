@@ -10,6 +10,7 @@ import numpy as np
 
 from zoo.data.images import LazyImage
 from zoo.data.source import SOURCES, Source
+from zoo.data.sources._files import file_state
 from zoo.data.sources._labels import number_classes
 from zoo.data.sources._left_out import is_image, note_on_loose, notes_on, printable
 from zoo.data.split_names import choose_files, split_files
@@ -146,6 +147,7 @@ class Shards(Source):
         shards = self._shards(root)
         self.members: list[_Member] = []
         self._keys: list[str] = []
+        self._states = {shard: file_state(shard) for shard in shards}
         numbers: list[int] = []
         problem = ""
         others: list[str] = []
@@ -219,17 +221,31 @@ class Shards(Source):
     def open(self, index: int) -> LazyImage:
         """Open the image's bytes in the shard."""
         member = self.members[index]
+        return LazyImage(self._read(member), printable(f"{member.shard}: {member.path}"))
+
+    def _read(self, member: _Member) -> bytes:
         try:
             with open(member.shard, "rb") as file:
                 file.seek(member.offset)
-                content = file.read(member.size)
+                return file.read(member.size)
         except OSError as error:
             raise DataError(f"{member.shard}: cannot be read ({error.strerror})") from error
-        return LazyImage(content, printable(f"{member.shard}: {member.path}"))
 
     def fingerprint(self, index: int) -> bytes:
         """The size of the encoded image."""
         return str(self.members[index].size).encode()
+
+    def local_fingerprint(self, index: int) -> bytes:
+        """Size and times of the shard as it was opened, and where the image lies in it."""
+        member = self.members[index]
+        return f"{self._states[member.shard]} {member.offset} {member.size}".encode()
+
+    def encoded(self, index: int) -> bytes | None:
+        """The image's bytes in the shard."""
+        try:
+            return self._read(self.members[index])
+        except DataError:
+            return None
 
     def manifest(self) -> str:
         """Shards, paths and sizes."""

@@ -62,6 +62,14 @@ class Subset(Source):
         """The image's fingerprint in the whole."""
         return self.whole.fingerprint(int(self.indices[index]))
 
+    def local_fingerprint(self, index: int) -> bytes:
+        """The image's local fingerprint in the whole."""
+        return self.whole.local_fingerprint(int(self.indices[index]))
+
+    def encoded(self, index: int) -> bytes | None:
+        """The image's bytes in the whole."""
+        return self.whole.encoded(int(self.indices[index]))
+
     def manifest(self) -> str:
         """The digest of the whole and that of the indices."""
         return f"{self.whole.digest}\n{hashlib.sha256(self.indices.tobytes()).hexdigest()}"
