@@ -70,32 +70,6 @@ def test_shared_storages_and_cycles_survive(tmp_path):
     assert found["b"].tolist() == [9, 3] and found["list"][0] is found
 
 
-@pytest.mark.parametrize("size", [(10**9,), (2, 10**6)])
-def test_a_tensor_beyond_its_storage_is_refused(size):
-    from zoo.interop.unpickle.rebuild import BUILDERS, Storage
-
-    with pytest.raises(ValueError, match="beyond"):
-        BUILDERS["torch._utils._rebuild_tensor_v2"](
-            Storage(torch.zeros(4)), 0, size, (0,) * len(size), False, None
-        )
-
-
-def test_a_short_program_cannot_copy_without_end(tmp_path):
-    text = b"x" * 10_000
-    once = b"h\x01h\x00\x85R0"  # memo 0 is the text, memo 1 the name of a copying function
-    program = (
-        b"\x80\x02X"
-        + len(text).to_bytes(4, "little")
-        + text
-        + b"q\x000c_codecs\nencode\nq\x010"
-        + once * 2000
-        + b"N."
-    )
-    (tmp_path / "f").write_bytes(program)
-    with pytest.raises(zoo.ModelError, match="copies more than it holds"):
-        unpickle.read(tmp_path / "f")
-
-
 @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04junk", pickle.dumps({})[:-1]])
 def test_damaged_files_get_our_error(tmp_path, content):
     (tmp_path / "f").write_bytes(content)
