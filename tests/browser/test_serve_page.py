@@ -64,7 +64,7 @@ def address(chromium, folder):
     assert found is not None
     yield found[0]
     server.send_signal(signal.SIGINT)
-    _, errors = server.communicate(timeout=30)
+    _, errors = server.communicate()
     assert "Traceback" not in errors and server.returncode in (0, 130), errors
 
 

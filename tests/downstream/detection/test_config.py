@@ -4,11 +4,11 @@ from downstream.detection.config import PRESETS, DetectConfig
 from zoo.errors import SettingsError
 
 
-def test_options_come_in_pairs_and_no_image_may_be_left_out():
+def test_options_come_in_pairs():
     assert DetectConfig(options=("SOLVER.MAX_ITER", "5")).faults() == []
     with pytest.raises(SettingsError) as caught:
-        DetectConfig(options=("SOLVER.MAX_ITER",), skip_bad=True, pictures=-1).check()
-    for message in ("KEY VALUE pairs, got 'SOLVER.MAX_ITER'", "cannot leave out", "pictures"):
+        DetectConfig(options=("SOLVER.MAX_ITER",), pictures=-1).check()
+    for message in ("KEY VALUE pairs, got 'SOLVER.MAX_ITER'", "pictures must be at least 0"):
         assert message in str(caught.value)
 
 
