@@ -4,10 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-import torchvision
-
-import zoo
 from pretrain import checkpoint
 from pretrain.checkpoint import CHECKPOINT, RunProgress
 from pretrain.config import PretrainConfig, from_dict, to_dict
@@ -15,8 +11,14 @@ from pretrain.losses import LOSSES
 from zoo import RunError, SettingsError
 from zoo.data.content import content_digest
 from zoo.data.source import Source
+from zoo.results import library_versions
 from zoo.utils.files import write_text
 from zoo.utils.nested import flatten_dict
+
+
+def _portable_name(data: str) -> str:
+    """A data set without the folders that it lies in: the name travels with the run."""
+    return Path(data).resolve().name if Path(data).is_dir() else data
 
 
 def open_run(
@@ -36,20 +38,14 @@ def open_run(
     Raises:
         RunError: If there is a run already and ``resume`` is not set, or its images were others.
     """
-    name = source.data
-    if Path(name).is_dir():
-        name = Path(name).resolve().name  # no folders: it travels
+    name = _portable_name(source.data)
     data = {
         "name": name,
         "count": len(source),
         "digest": source.digest,
         "content": content_digest(source),
     }
-    versions = {
-        "npid-zoo": zoo.__version__,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-    }
+    versions = library_versions()
     if not (run / CHECKPOINT).exists():
         return requested, RunProgress(settings=to_dict(requested), data=data, versions=versions)
     if not resume:

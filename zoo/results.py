@@ -20,7 +20,7 @@ _STRINGS = ("task", "data", "model_sha256", "command", "title", "hub_task_type")
 _DICTS = ("split_sizes", "settings", "metrics", "versions", "details")
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     versions = {"npid-zoo": __version__}
     for name in ("torch", "torchvision"):
         versions[name] = importlib.metadata.version(name)
@@ -60,7 +60,7 @@ class Results:
     metrics: dict[str, float]
     model_sha256: str
     seconds: float
-    versions: dict[str, str] = field(default_factory=_versions)
+    versions: dict[str, str] = field(default_factory=library_versions)
     command: str = field(default_factory=command_line)
     title: str = ""
     hub_task_type: str = ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -130,7 +131,6 @@ def fit(
     """
     if indices is None:
         indices = torch.arange(len(features))
-    count = len(indices)
     rows = _StandardisedRows(features, indices, device)
     answers = labels[indices].to(device).split(_BLOCK)
     weight = torch.zeros(num_classes, rows.width, device=device, requires_grad=True)
@@ -145,20 +145,31 @@ def fit(
             line_search_fn="strong_wolfe",
         )
 
-        def loss(optimizer: torch.optim.Optimizer = optimizer, penalty: float = penalty) -> Tensor:
-            optimizer.zero_grad()
-            value = 0.5 * penalty * weight.square().sum()
-            value.backward()
-            for block, answer in zip(rows, answers, strict=True):
-                logits = F.linear(block, weight, bias)
-                part = F.cross_entropy(logits, answer, reduction="sum") / count
-                part.backward()
-                value = value.detach() + part.detach()
-            return value
-
+        loss = partial(_loss_and_gradient, rows, answers, weight, bias, penalty)
         optimizer.step(loss)
         fitted[penalty] = rows.probe(weight, bias)
     return fitted
+
+
+def _loss_and_gradient(
+    rows: _StandardisedRows,
+    answers: Sequence[Tensor],
+    weight: Tensor,
+    bias: Tensor,
+    penalty: float,
+) -> Tensor:
+    """The mean cross-entropy with its penalty; its gradients are left in weight and bias."""
+    weight.grad = None
+    bias.grad = None
+    value = 0.5 * penalty * weight.square().sum()
+    value.backward()
+    count = sum(len(answer) for answer in answers)
+    for block, answer in zip(rows, answers, strict=True):
+        logits = F.linear(block, weight, bias)
+        part = F.cross_entropy(logits, answer, reduction="sum") / count
+        part.backward()
+        value = value.detach() + part.detach()
+    return value
 
 
 @SOLVERS.register("lbfgs")

@@ -43,20 +43,34 @@ def embed(
 
     It goes on where it stopped, and takes in images that are new.
     """
-    from downstream.retrieval import EmbedConfig
-    from downstream.retrieval import embed as embed_into_store
-    from npid.console import progress_bar
     from npid.options import pick_device
     from zoo import SettingsError
-    from zoo.data.sources import open_source
 
     if verify is not None:
         _verify(verify)
         return
     if model is None or data is None or out is None:
         raise SettingsError("npid embed takes MODEL DATA --out DIR, or --verify DIR")
+    _embed(model, data, out, split, dtype, pick_device(device), workers, skip_bad)
+
+
+def _embed(
+    model: str,
+    data: str,
+    out: Path,
+    split: str,
+    dtype: str,
+    device: str,
+    workers: int,
+    skip_bad: bool,
+) -> None:
+    from downstream.retrieval import EmbedConfig
+    from downstream.retrieval import embed as embed_into_store
+    from npid.console import progress_bar
+    from zoo.data.sources import open_source
+
     config = EmbedConfig(
-        split=split, dtype=dtype, device=pick_device(device), workers=workers, skip_bad=skip_bad
+        split=split, dtype=dtype, device=device, workers=workers, skip_bad=skip_bad
     )
     with progress_bar("embed", len(open_source(data, split))) as bar:
         store = embed_into_store(model, data, out, config, bar.add)
