@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pretrain import checkpoint
 from pretrain.checkpoint import CHECKPOINT, RunProgress
 from pretrain.config import PretrainConfig, from_dict, to_dict

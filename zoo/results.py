@@ -21,6 +21,7 @@ _DICTS = ("split_sizes", "settings", "metrics", "versions", "details")
 
 
 def library_versions() -> dict[str, str]:
+    """Versions of the libraries that results and weights depend on."""
     versions = {"npid-zoo": __version__}
     for name in ("torch", "torchvision"):
         versions[name] = importlib.metadata.version(name)
