@@ -1,7 +1,5 @@
 """VOC folders: what is read, and every fault in them, each with its file. No detectron2 needed."""
 
-import time
-
 import pytest
 
 from downstream.detection import voc as voc_format
@@ -77,7 +75,6 @@ def test_a_broken_annotation_is_named_with_what_is_wrong(voc, fault):
     content, said = BROKEN[fault]
     path = voc / "Annotations" / "shape 0.xml"
     path.write_text(content) if content is not None else path.unlink()
-    began = time.monotonic()
     with pytest.raises(DataError) as caught:
         read_splits(voc)
     assert (
@@ -85,7 +82,6 @@ def test_a_broken_annotation_is_named_with_what_is_wrong(voc, fault):
         and said in str(caught.value)
         and "1 faults" in str(caught.value)
     )
-    assert time.monotonic() - began < 5
 
 
 def test_all_faults_of_a_data_set_come_in_one_message(voc):

@@ -26,9 +26,9 @@ class Threads(SingleProcess):
 
     def _exchange(self, value):
         self.desks[self.rank] = value
-        self.barrier.wait(30)
+        self.barrier.wait()
         values = list(self.desks)
-        self.barrier.wait(30)
+        self.barrier.wait()
         return values
 
     def all_gather(self, local):
@@ -51,9 +51,17 @@ def on_each_rank(size, work):
     """Run ``work(communicator)`` on every rank at once."""
     barrier = Barrier(size)
     desks = [None] * size
+
+    def work_or_abort(communicator):
+        try:
+            return work(communicator)
+        except BaseException:
+            barrier.abort()  # the others would wait for ever
+            raise
+
+    ranks = [Threads(rank, size, barrier, desks) for rank in range(size)]
     with ThreadPoolExecutor(size) as pool:
-        ranks = [Threads(rank, size, barrier, desks) for rank in range(size)]
-        return list(pool.map(work, ranks))
+        return list(pool.map(work_or_abort, ranks))
 
 
 @pytest.mark.parametrize("size", [1, 3, 4])
