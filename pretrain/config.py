@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from pretrain.memory_bank import STORAGE_DTYPES
 from zoo import SettingsError
 from zoo.data.augment import Augmentation
 from zoo.models import IMAGENET_MEAN, IMAGENET_STD
+from zoo.utils.nested import flatten_dict
 
 # The names that 0.1 gave to settings; checkpoints, config.json and --set still hold them.
 OLD_NAMES = {
@@ -29,6 +31,7 @@ OLD_NAMES = {
     "drops": "lr_milestones",
     "knn_every": "eval_every",
 }
+_SEEDS = 1 << 32  # a seed times a million still is one
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -135,24 +138,32 @@ class PretrainConfig:
             f"amp must be auto, bfloat16 or float32, got {self.amp!r}",
         )
         require(self.eval_every >= 0, f"eval_every must not be negative, got {self.eval_every}")
-        faults += _augment_faults(self.augment)
+        require(
+            0 <= self.warmup < math.inf, f"warmup must be a number of epochs, got {self.warmup}"
+        )
+        require(
+            all(milestone >= 0 for milestone in self.lr_milestones),
+            f"lr_milestones must not be negative, got {self.lr_milestones}",
+        )
+        require(
+            len(self.std) == 3 and all(value > 0 for value in self.std),
+            f"std must be three positive numbers, got {self.std}",
+        )
+        require(abs(self.seed) < _SEEDS, f"seed must lie between -2^32 and 2^32, got {self.seed}")
+        faults += [f"augment.{fault}" for fault in self.augment.faults()]
         faults += self.loss.faults(2)
+        faults += _unbounded(self)
         if faults:
             raise SettingsError("; ".join(faults))
 
 
-def _augment_faults(augment: Augmentation) -> list[str]:
+def _unbounded(config: PretrainConfig) -> list[str]:
+    """Name the settings that are infinite or no number."""
     faults = []
-    if augment.size < 8:
-        faults.append(f"augment.size must be at least 8, got {augment.size}")
-    if not 0 < augment.scale[0] <= augment.scale[1]:
-        faults.append(
-            f"augment.scale must be an increasing pair within (0, 1], got {augment.scale}"
-        )
-    if not 0 < augment.ratio[0] <= augment.ratio[1]:
-        faults.append(
-            f"augment.ratio must be an increasing pair of positive numbers, got {augment.ratio}"
-        )
+    for name, value in flatten_dict(asdict(config)).items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                faults.append(f"{name} must be a finite number, got {number}")
     return faults
 
 

@@ -22,7 +22,7 @@ class Detect(Task[DetectConfig]):
     Config = DetectConfig
     presets = PRESETS
     default_preset: ClassVar[str] = "small"
-    omitted_options: ClassVar[tuple[str, ...]] = ("skip_bad",)
+    omitted_options: ClassVar[tuple[str, ...]] = ("skip_bad", "split", "test_split", "holdout")
     data_metavar: ClassVar[str] = "VOC_ROOT"
     data_help: ClassVar[str] = "A VOC folder, a devkit, or one with COCO JSON."
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from downstream.task import LARGEST_SEED
+
 
 def index(
     store: Annotated[
@@ -15,7 +17,11 @@ def index(
     ] = "ivf",
     seed: Annotated[
         int,
-        typer.Option(help="Draw the training sample and the measured queries from this seed."),
+        typer.Option(
+            min=0,
+            max=LARGEST_SEED,
+            help="Draw the training sample and the measured queries from this seed.",
+        ),
     ] = 0,
 ) -> None:
     """Build a compact index of a store and measure it against exact search."""

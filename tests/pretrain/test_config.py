@@ -130,3 +130,31 @@ def test_text_is_read_by_the_declared_type(annotation, text, value):
 )
 def test_old_names_of_settings_may_still_be_set(old, text, new):
     assert override(PretrainConfig(), {old: text}) == override(PretrainConfig(), {new: text})
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("augment.scale", "0.2,2.0", r"augment\.scale must be an increasing pair within \(0, 1\]"),
+        ("augment.scale", "nan,1", r"augment\.scale must be"),
+        ("augment.ratio", "0.5,inf", r"augment\.ratio must be"),
+        ("augment.flip", "7", r"augment\.flip must lie in \[0, 1\], got 7"),
+        ("augment.hue", "-3", r"augment\.hue must lie in \[0, 0\.5\]"),
+        ("augment.brightness", "5", r"augment\.brightness must lie in \[0, 1\]"),
+        ("augment.grayscale", "nan", r"augment\.grayscale must lie"),
+        ("lr", "nan", "lr must be positive, got nan"),
+        ("lr", "inf", "lr must be a finite number, got inf"),
+        ("weight_decay", "inf", "weight_decay must be a finite number"),
+        ("warmup", "-1", "warmup must be a number of epochs"),
+        ("loss.temperature", "inf", r"loss\.temperature must be a finite number"),
+        ("std", "0,1,1", "std must be three positive numbers"),
+        ("seed", "99999999999999", r"seed must lie between -2\^32 and 2\^32"),
+    ],
+)
+def test_values_that_are_out_of_range_or_no_number_are_refused(key, text, message):
+    with pytest.raises(SettingsError, match=message):
+        override(PretrainConfig(), {key: text}).check()
+
+
+def test_a_negative_seed_stays_one():
+    override(PretrainConfig(), {"seed": "-1"}).check()

@@ -78,6 +78,28 @@ class Augmentation:
     hue: float = 0.4
     grayscale: float = 0.2
 
+    def faults(self) -> list[str]:
+        """Say what is wrong with the values.
+
+        Example:
+            >>> Augmentation(flip=7.0).faults()
+            ['flip must lie in [0, 1], got 7.0']
+        """
+        faults = []
+        if self.size < 8:
+            faults.append(f"size must be at least 8, got {self.size}")
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            faults.append(f"scale must be an increasing pair within (0, 1], got {self.scale}")
+        if not 0 < self.ratio[0] <= self.ratio[1] < math.inf:
+            faults.append(f"ratio must be an increasing pair of positive numbers, got {self.ratio}")
+        for name in ("flip", "jitter", "brightness", "contrast", "saturation", "grayscale"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                faults.append(f"{name} must lie in [0, 1], got {value}")
+        if not 0 <= self.hue <= 0.5:
+            faults.append(f"hue must lie in [0, 0.5], got {self.hue}")
+        return faults
+
     @property
     def changes_colour(self) -> bool:
         """Whether any colour operation can happen."""

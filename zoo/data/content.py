@@ -27,9 +27,11 @@ def content_hashes(source: Source) -> NDArray[np.uint64]:
     Returns:
         N numbers of 64 bits, 0 for an image that is not there.
     """
+    # another range makes other pixels of the same bytes
+    values = b"" if source.value_range is None else f"{source.value_range}".encode()
     states = np.empty(len(source), np.uint64)
     for index in range(len(source)):
-        state = source.key(index).encode() + b"\0" + source.local_fingerprint(index)
+        state = source.key(index).encode() + values + b"\0" + source.local_fingerprint(index)
         states[index] = _number(state)
     path = _cache_file(source)
     known = _read(path)
@@ -46,7 +48,7 @@ def content_hashes(source: Source) -> NDArray[np.uint64]:
 
     def read(index: int) -> int:
         content = source.encoded(index)
-        return _number(content) if content is not None else 0
+        return _number(values + content) if content is not None else 0
 
     with ThreadPoolExecutor() as pool:
         hashes[missing] = np.fromiter(pool.map(read, missing.tolist()), np.uint64, len(missing))

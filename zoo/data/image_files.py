@@ -7,11 +7,12 @@ so that only the formats named here are tried, whatever a file is called.
 import io
 import os
 import stat
+import struct
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from zoo.errors import DataError
 
@@ -111,6 +112,22 @@ def check_pixels(content: bytes, name: str, limit: int) -> None:
         raise DataError(
             f"{name}: has {width} × {height} pixels; at most {limit / 1e6:g} million are taken"
         )
+
+
+def tiff_bands(content: bytes) -> str | None:
+    """Bands and bits of a TIFF file, in words; None for other files and damaged ones."""
+    if not content.startswith((b"II*\x00", b"MM\x00*")):
+        return None
+    file = io.BytesIO(content)
+    try:
+        directory = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+        file.seek(directory.next)
+        directory.load(file)
+        bits = directory.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+        bands = directory.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    except (OSError, ValueError, SyntaxError, TypeError, struct.error):
+        return None
+    return f"{bands} bands of {', '.join(str(each) for each in sorted(set(bits)))} bits"
 
 
 @cache

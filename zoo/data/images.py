@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from zoo.data.image_files import UnfitImageError, open_image, read_bytes
+from zoo.data.image_files import UnfitImageError, open_image, read_bytes, tiff_bands
 from zoo.data.image_suffixes import SUFFIXES, prepare_decoder
 from zoo.errors import DataError
 
@@ -33,8 +33,13 @@ _ORIENTATIONS_ON_THE_SIDE = (5, 6, 7, 8)  # of EXIF: width and height change pla
 BACKGROUND = (255, 255, 255)  # under transparent pixels; fixed, so that hidden colour never shows
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, value_range: tuple[float, float] | None = None) -> Image.Image:
     """Convert any Pillow mode to 8-bit RGB without saturating, and compose transparency on white.
+
+    Args:
+        image: of any mode.
+        value_range: what is black and white in images of more than 8 bits; values beyond are cut
+            off. By default 0 and 65 535, or 0 and 1 for floating point.
 
     Raises:
         ValueError: for values that have no 8-bit meaning (floating point outside 0–1, integers
@@ -47,14 +52,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     rows = max(1, _BAND // max(1, image.width))
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))
-        rgb.paste(_band_to_rgb(band), (0, top))
+        rgb.paste(_band_to_rgb(band, value_range), (0, top))
     return rgb
 
 
-def _band_to_rgb(image: Image.Image) -> Image.Image:
+def _band_to_rgb(image: Image.Image, value_range: tuple[float, float] | None) -> Image.Image:
     """Convert some rows: whole images would take several times their size on the way."""
     if image.mode.startswith("I") or image.mode == "F":
-        image = _to_grey(image)
+        image = _to_grey(image, value_range)
     if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
         image = image.convert("RGBA")
         behind = Image.new("RGBA", image.size, (*BACKGROUND, 255))
@@ -62,14 +67,23 @@ def _band_to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _to_grey(image: Image.Image) -> Image.Image:
-    """Rescale 16-bit integers, or floating point of 0–1, to 8 bits."""
+def _to_grey(image: Image.Image, value_range: tuple[float, float] | None) -> Image.Image:
+    """Rescale 16-bit integers, or floating point, to 8 bits."""
     values = np.asarray(image).astype(np.float64)
+    if value_range is not None:
+        low, high = value_range
+        if not np.isfinite(values).all():
+            raise ValueError("some values are no finite numbers")
+        scaled = ((values - low) * (255 / (high - low))).clip(0, 255)
+        return Image.fromarray(np.round(scaled).astype(np.uint8))
     top = 1.0 if image.mode == "F" else 65535.0
     if values.size:
         in_range = values.min() >= 0 and values.max() <= top
         if not in_range or not np.isfinite(values).all():
-            raise ValueError(f"values of mode {image.mode} must lie in [0, {top:g}]")
+            raise ValueError(
+                f"values of mode {image.mode} must lie in [0, {top:g}]; a file value_range.txt in "
+                "the data's folder may name another range"
+            )
     return Image.fromarray(np.round(values * (255 / top)).astype(np.uint8))
 
 
@@ -103,6 +117,23 @@ def _named_errors(name: str) -> Iterator[None]:
         ) from error
 
 
+def _open(content: bytes) -> Image.Image:
+    """Open a file's content.
+
+    Raises:
+        ValueError: for a TIFF of bands that make no picture, saying which it has.
+    """
+    try:
+        return open_image(content)
+    except UnidentifiedImageError:
+        bands = tiff_bands(content)
+        if bands is None:
+            raise
+        raise ValueError(
+            f"a TIFF of {bands}, which Pillow does not read; write three bands of it as RGB"
+        ) from None
+
+
 class LazyImage:
     """An image whose size is known.
 
@@ -113,17 +144,24 @@ class LazyImage:
         size: width and height of the upright image, pixels.
     """
 
-    def __init__(self, source: str | Path | bytes | Image.Image, name: str | None = None) -> None:
+    def __init__(
+        self,
+        source: str | Path | bytes | Image.Image,
+        name: str | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> None:
         """
         Args:
             source: a path, the file's bytes, or an image of :func:`to_rgb`.
             name: what to call it in messages; the path by default.
+            value_range: see :func:`to_rgb`.
 
         Raises:
             DataError: if the file is missing, no image, or a decompression bomb; it names the file.
         """
         default_name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
         self.name = name or default_name
+        self._value_range = value_range
         self._rgb: Image.Image | None = None
         self._is_jpeg = False
         self._is_upright = False
@@ -134,7 +172,7 @@ class LazyImage:
         with _named_errors(self.name):
             self._bytes = source if isinstance(source, bytes) else read_bytes(source)
             prepare_decoder(self._bytes)
-            self._image = open_image(self._bytes)
+            self._image = _open(self._bytes)
             self._is_jpeg = self._image.format == "JPEG"
             if not self._is_jpeg:  # the header of other formats may keep the orientation back
                 self.size = self.rgb().size
@@ -154,7 +192,7 @@ class LazyImage:
         if self._rgb is None:
             with _named_errors(self.name):
                 self._image.load()
-                self._rgb = to_rgb(ImageOps.exif_transpose(self._image))
+                self._rgb = to_rgb(ImageOps.exif_transpose(self._image), self._value_range)
         return self._rgb
 
     def crop(self, box: Sequence[int], size: int) -> Tensor:

@@ -31,6 +31,8 @@ class Source(ABC):
             well.
         notes: what of the data is not used, and why, a line each.
         classes: the class names, or None; those of the training split, whichever split this is.
+        value_range: what is black and white in images of more than 8 bits, where that is named; see
+            :mod:`zoo.data.value_range`.
         skip_bad: whether unreadable images are left out instead of raising.
         bad: indices found unreadable so far.
         fallback: whether this kind is asked after all others.
@@ -46,6 +48,7 @@ class Source(ABC):
     classes: list[str] | None = None
     label_problem: str = ""
     notes: list[str]
+    value_range: tuple[float, float] | None = None
     skip_bad: bool = False
     bad: set[int]
 
@@ -133,7 +136,7 @@ class Source(ABC):
 
         It is the key of what is kept on this machine.
         """
-        digest = hashlib.sha256(self.digest.encode())
+        digest = hashlib.sha256(f"{self.digest} {self.value_range}".encode())
         for index in range(len(self)):
             digest.update(self.local_fingerprint(index))
             digest.update(b"\n")

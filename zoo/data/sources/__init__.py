@@ -8,6 +8,7 @@ from zoo.data.source import SOURCES, ArraySource, Source
 from zoo.data.sources import builtin, folder, parquet, places, shards  # noqa: F401  registers them
 from zoo.data.sources.subset import Subset
 from zoo.data.split_names import canonical_split
+from zoo.data.value_range import read_value_range, unused_range_note
 from zoo.errors import DataError
 
 __all__ = ["SOURCES", "ArraySource", "Source", "Subset", "canonical_name", "open_source"]
@@ -46,6 +47,10 @@ def open_source(data: str, split: str = "train", *, skip_bad: bool = False) -> S
     source.skip_bad = skip_bad
     if not len(source):
         raise DataError(f"{data}: the {split} split holds no image")
+    if not source.is_named:
+        source.value_range = read_value_range(data)
+    if source.value_range is None and not source.is_named:
+        source.notes += unused_range_note(source)
     log_notes(f"{data}: ", source.notes)
     return source
 

@@ -167,7 +167,7 @@ class Folder(Source):
     def open(self, index: int) -> LazyImage:
         """Open the file."""
         path = self.root / self.paths[index]
-        return LazyImage(path, printable(str(path)))
+        return LazyImage(path, printable(str(path)), self.value_range)
 
     def fingerprint(self, index: int) -> bytes:
         """The size of the file; -1 where it is absent."""

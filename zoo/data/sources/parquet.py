@@ -252,7 +252,7 @@ class Parquet(Source):
             raise DataError(
                 f"{name}: holds no image bytes; embed the images in the parquet, or skip bad ones"
             )
-        return LazyImage(content, name)
+        return LazyImage(content, name, self.value_range)
 
     def fingerprint(self, index: int) -> bytes:
         """The encoded image."""

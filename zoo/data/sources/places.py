@@ -190,7 +190,7 @@ class _Places(Source):
 
     def open(self, index: int) -> LazyImage:
         """Open the file."""
-        return LazyImage(self.root / self.paths[index])
+        return LazyImage(self.root / self.paths[index], value_range=self.value_range)
 
     def fingerprint(self, index: int) -> bytes:
         """The size of the file; -1 where it is absent."""

@@ -221,7 +221,8 @@ class Shards(Source):
     def open(self, index: int) -> LazyImage:
         """Open the image's bytes in the shard."""
         member = self.members[index]
-        return LazyImage(self._read(member), printable(f"{member.shard}: {member.path}"))
+        name = printable(f"{member.shard}: {member.path}")
+        return LazyImage(self._read(member), name, self.value_range)
 
     def _read(self, member: _Member) -> bytes:
         try:

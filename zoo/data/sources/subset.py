@@ -41,6 +41,7 @@ class Subset(Source):
         self.classes = whole.classes
         self.label_problem = whole.label_problem
         self.notes = whole.notes
+        self.value_range = whole.value_range
 
     @classmethod
     def accepts(cls, data: str) -> bool:
