@@ -369,6 +369,10 @@ class Task(ABC, Generic[ConfigT]):
         rows = [(name, 100 * value) for name, value in results.metrics.items()]
         return Table(columns=("metric", "%"), rows=rows)
 
+    def notes(self, results: Results) -> Sequence[str]:
+        """What the reader of the scores should know, a sentence each; nothing by default."""
+        return ()
+
     def headline(self, inputs: TaskInputs, config: ConfigT) -> str:
         """The line above the table."""
         return f"{self.title} of {inputs.model_name} on {inputs.data}"

@@ -168,6 +168,8 @@ def _run(task: Task[Any], values: dict[str, Any]) -> None:
         results = task.run(inputs, config, progress.add)
     shown = task.table(results)
     table(task.headline(inputs, config), shown.columns, shown.rows)
+    for note in task.notes(results):
+        typer.echo(f"note: {note}")
     if values.get("plot") is not None:
         from downstream.figures import save_plot
 

@@ -14,6 +14,8 @@ from zoo.data.image_files import open_image, open_regular
 _SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112  # the EXIF tag
 _MAX_LISTED = 20  # faults listed before "and N more"
+_NO = {"", "0", "0.0", "false", "no", "n", "f", "none", "null", "unspecified", "unknown"}
+_YES = {"1", "1.0", "true", "yes", "y", "t"}
 
 Corners = tuple[float, float, float, float]
 """x1, y1, x2, y2 in continuous pixel coordinates."""
@@ -59,6 +61,7 @@ class AnnotatedImage:
         width: in pixels, as the image is to be seen.
         height: in pixels.
         boxes: in the order of the file.
+        annotation: the file that says so.
     """
 
     id: str
@@ -66,6 +69,7 @@ class AnnotatedImage:
     width: int
     height: int
     boxes: list[Box]
+    annotation: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,9 @@ class DetectionSplit:
         images: with their boxes.
         coco_json: the file that they come from; None for VOC.
         eleven_point: whether average precision is VOC2007's, over 11 recalls.
+        empty_boxes: how many boxes had no area and were left out.
+        left_out: what is wrong with the images that were left out, a line each.
+        notes: what was assumed of the data set, a whole sentence each.
     """
 
     name: str
@@ -85,6 +92,9 @@ class DetectionSplit:
     images: list[AnnotatedImage]
     coco_json: Path | None = None
     eleven_point: bool = False
+    empty_boxes: int = 0
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def boxes(self) -> list[Box]:
         """All boxes of all images."""
@@ -105,19 +115,59 @@ class Faults:
 
     Attributes:
         lines: one for each fault.
+        skip_bad: whether an image with a fault is left out instead.
+        skipped: the first fault of each image that is left out, by its path.
     """
 
     lines: list[str] = field(default_factory=list)
+    skip_bad: bool = False
+    skipped: dict[Path, str] = field(default_factory=dict)
 
-    def add(self, path: Path, message: str) -> None:
-        """Note what is wrong with a file."""
-        self.lines.append(f"{path}: {message}")
+    def add(self, path: Path, message: str, image: Path | None = None) -> None:
+        """Note what is wrong with a file.
+
+        Args:
+            path: of the file.
+            message: what is wrong.
+            image: the image that could be left out for it, if there is one.
+        """
+        line = f"{path}: {message}"
+        if self.skip_bad and image is not None:
+            self.skipped.setdefault(image, line)
+        else:
+            self.lines.append(line)
 
     def __str__(self) -> str:
         text = "\n  ".join(self.lines[:_MAX_LISTED])
         if len(self.lines) > _MAX_LISTED:
             text += f"\n  and {len(self.lines) - _MAX_LISTED} more"
         return text
+
+
+class EmptyBoxError(ValueError):
+    """A box without area: nothing to train on or to find, as published data sets have some."""
+
+
+def parse_flag(value: object, name: str) -> bool:
+    """Read a yes or no as exporters write it; what says neither is no yes.
+
+    Args:
+        value: from an annotation; None where it lacks.
+        name: of the value, for the message.
+
+    Raises:
+        ValueError: if it is none of the known words.
+
+    Example:
+        >>> parse_flag("1", "difficult"), parse_flag("Unspecified", "difficult")
+        (True, False)
+    """
+    text = "" if value is None else str(value).strip().lower()
+    if text in _NO:
+        return False
+    if text in _YES:
+        return True
+    raise ValueError(f"{name} is {value!r}, expected 0 or 1")
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -155,7 +205,8 @@ def fit_box(
         crowd: whether it stands for many objects.
 
     Raises:
-        ValueError: for a box that is not finite, inverted, empty or wholly outside.
+        EmptyBoxError: for a box without area, or with none inside of the image that it touches.
+        ValueError: for a box that is not finite, inverted or wholly outside.
 
     Example:
         >>> box = fit_box((-5.0, 2.0, 30.0, 40.0), (64, 48), 0)
@@ -166,11 +217,13 @@ def fit_box(
     width, height = size
     if not np.isfinite(corners).all():
         raise ValueError(f"box {corners} has a value that is no number")
-    if x2 <= x1 or y2 <= y1:
+    if x2 < x1 or y2 < y1:
         raise ValueError(
             f"box {corners} is inverted or empty: its end does not lie after its start"
         )
-    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+    if x2 < 0 or y2 < 0 or x1 > width or y1 > height:
         raise ValueError(f"box {corners} lies outside of the image of {width}×{height}")
+    if x2 == x1 or y2 == y1 or x2 == 0 or y2 == 0 or x1 == width or y1 == height:
+        raise EmptyBoxError(f"box {corners} has no area in the image of {width}×{height}")
     inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
     return Box(*inside, category, difficult=difficult, crowd=crowd, clipped=inside != corners)

@@ -21,7 +21,8 @@ class DetectConfig(TaskConfig):
         resume: whether to go on with the run in the folder, or begin it.
         eval_only: whether only to score the run's newest checkpoint.
         pictures: how many test images to draw.
-        skip_bad: must be False: every image is trained on.
+        skip_bad: whether images that cannot be read, or that their annotation does not fit, are
+            left out.
     """
 
     options: tuple[str, ...] = option(
@@ -38,17 +39,13 @@ class DetectConfig(TaskConfig):
     resume: bool = option(False, "Go on with the run in --out, or begin it.")
     eval_only: bool = option(False, "Only score the run's newest checkpoint.")
     pictures: int = option(8, "How many test images to draw.", minimum=0)
-    skip_bad: bool = option(
-        False, "Leave out images that cannot be read.", hidden=True, recorded=False
-    )
+    skip_bad: bool = option(False, "Leave out images with faults.", hidden=True, recorded=False)
 
     def faults(self) -> list[str]:
         """What is wrong with the values, a line each."""
         faults = super().faults()
         if len(self.options) % 2:
             faults.append(f"options are KEY VALUE pairs, got {' '.join(self.options)!r}")
-        if self.skip_bad:
-            faults.append("detection cannot leave out images; remove those that cannot be read")
         return faults
 
 

@@ -1,55 +1,54 @@
-"""A user's folder as two detectron2 data sets."""
+"""A user's folder as two splits, and these as detectron2's data sets."""
 
 import hashlib
-import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from downstream.detection import coco, voc
 from downstream.detection.annotations import AnnotatedImage, DetectionSplit, Faults
+from downstream.detection.files import check_images
+from downstream.detection.splits import FolderSplits, find_splits
 from zoo.errors import DataError
 
 _XYXY_ABS = 0  # in detectron2's BoxMode
+_HELD_OUT = 0.2  # of the images of a folder that has one split only
 
 
 def read_splits(
-    root: str | Path, train_names: tuple[str, ...] = (), test_names: tuple[str, ...] = ()
+    root: str | Path,
+    train_names: tuple[str, ...] = (),
+    test_names: tuple[str, ...] = (),
+    *,
+    skip_bad: bool = False,
 ) -> tuple[DetectionSplit, DetectionSplit]:
     """Read the training and the test split of a folder.
 
+    Where the folder has one split only, a fifth of its images is held out for testing.
+
     Args:
-        root: a VOC folder, a devkit of several (``VOC2007/``, ``VOC2012/``), or a folder with COCO
-            JSON.
-        train_names: detectron2's names of VOC splits, such as voc_2007_trainval; a devkit needs
-            them.
+        root: a VOC folder, a devkit of several years (``VOC2007/``, ``VOC2012/``), a folder with
+            COCO JSON, or one with VOC's XML beside the images.
+        train_names: which to train on: names of the folder's splits, or detectron2's, such as
+            voc_2007_trainval or coco_2017_train; by default what it has for training.
         test_names: the same for the test split.
+        skip_bad: whether images with faults are left out.
 
     Returns:
         Both splits; the classes are those of the training split.
 
     Raises:
-        DataError: listing everything wrong with the data set, each with its file.
+        DataError: listing everything wrong with the data set, each with its file, or the splits
+            that there are where those asked for are not among them.
     """
     root = Path(root)
-    faults = Faults()
-    coco_splits = coco.find_splits(root)
-    if any(voc.is_voc(folder) for folder in root.glob("VOC[0-9]*")):
-        train = _read_devkit(root, train_names, faults, None)
-        test = _read_devkit(root, test_names, faults, train.classes)
-    elif voc.is_voc(root):
-        train_name, test_name = voc.find_splits(root)
-        train = voc.read(root, train_name, faults)
-        test = voc.read(root, test_name, faults, train.classes)
-    elif coco_splits is not None:
-        train_name, test_name = coco_splits
-        train = coco.read(root, train_name, faults)
-        test = coco.read(root, test_name, faults, train.classes)
+    existing = find_splits(root)
+    train_names, test_names = _choose_splits(existing, train_names, test_names)
+    faults = Faults(skip_bad=skip_bad)
+    train = _read(existing, train_names, faults, None)
+    if test_names:
+        test = _read(existing, test_names, faults, train.classes)
     else:
-        raise DataError(
-            f"{root}: neither a VOC folder (Annotations/, ImageSets/Main/, JPEGImages/) nor one "
-            "with COCO JSON (annotations/instances_train*.json and instances_val*.json, or "
-            "train/_annotations.coco.json)"
-        )
+        train, test = _hold_out(root, train)
     if faults.lines:
         raise DataError(f"{root}: {len(faults.lines)} faults; correct or remove them:\n  {faults}")
     for split in (train, test):
@@ -60,37 +59,89 @@ def read_splits(
     return train, test
 
 
-def _read_devkit(
-    root: Path, names: tuple[str, ...], faults: Faults, classes: list[str] | None
-) -> DetectionSplit:
-    """Several VOC years as one split; ``names`` are detectron2's, such as voc_2007_trainval."""
-    requested = []
-    for name in names:
-        match = re.fullmatch(r"voc_(\d{4})_(\w+)", name)
-        if match is not None:
-            requested.append((match[1], match[2]))
-    if not requested:
+def _choose_splits(
+    existing: FolderSplits, train_names: tuple[str, ...], test_names: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The splits to read, by the names that the folder has for them; none to test on: hold out.
+
+    Raises:
+        DataError: listing the candidates.
+    """
+    if train_names and test_names:
+        return existing.select(train_names), existing.select(test_names)
+    if train_names or test_names:
+        only = "DATASETS.TRAIN" if train_names else "DATASETS.TEST"
         raise DataError(
-            f"{root} holds VOC years; the config must name them as voc_2007_test, "
-            f"found {', '.join(names)}"
+            f"{existing.root}: {only} is {', '.join(train_names or test_names)} and the other "
+            f"names no split; name both or neither. There are: {', '.join(existing.names)}"
         )
+    return existing.default_pair()
 
-    def read_years(faults: Faults, classes: list[str] | None) -> list[DetectionSplit]:
-        return [voc.read(root / f"VOC{year}", split, faults, classes) for year, split in requested]
 
-    parts = read_years(faults, classes)
+def _read(
+    existing: FolderSplits, names: tuple[str, ...], faults: Faults, classes: list[str] | None
+) -> DetectionSplit:
+    """Splits of a folder as one."""
+
+    def read_parts(faults: Faults, classes: list[str] | None) -> list[DetectionSplit]:
+        parts = []
+        for name in names:
+            of_part = Faults(skip_bad=faults.skip_bad)
+            part = check_images(existing.read(name, of_part, classes), of_part)
+            faults.lines += of_part.lines
+            parts.append(part)
+        return parts
+
+    parts = read_parts(faults, classes)
     if classes is None and len(parts) > 1:
-        union = sorted(set().union(*(part.classes for part in parts)))
-        parts = read_years(Faults(), union)
-    images = []
+        union = list(dict.fromkeys(name for part in parts for name in part.classes))
+        if existing.kind == "VOC":
+            union.sort()
+        if any(part.classes != union for part in parts):
+            parts = read_parts(Faults(skip_bad=faults.skip_bad), union)
+    if len(parts) == 1:
+        return parts[0]
+    return _join(parts)
+
+
+def _join(parts: list[DetectionSplit]) -> DetectionSplit:
+    images: list[AnnotatedImage] = []
+    left_out: list[str] = []
+    notes: list[str] = []
     for part in parts:
         images += part.images
+        left_out += part.left_out
+        notes += part.notes
     return DetectionSplit(
-        name="+".join(f"{year} {split}" for year, split in requested),
+        name="+".join(part.name for part in parts),
         classes=parts[0].classes,
         images=images,
+        coco_json=parts[0].coco_json,
         eleven_point=parts[0].eleven_point,
+        empty_boxes=sum(part.empty_boxes for part in parts),
+        left_out=tuple(left_out),
+        notes=tuple(notes),
     )
+
+
+def _hold_out(root: Path, whole: DetectionSplit) -> tuple[DetectionSplit, DetectionSplit]:
+    """Part a split by a hash of the images' names, so that it is the same in every run."""
+    by_hash = sorted(whole.images, key=_hash_of_id)
+    count = max(1, round(len(by_hash) * _HELD_OUT))
+    held_out = {image.id for image in by_hash[:count]}
+    note = (
+        f"{root} has no split to test on: {len(held_out)} of its {len(whole.images)} images were "
+        "held out, by a hash of their names."
+    )
+    train_images = [image for image in whole.images if image.id not in held_out]
+    test_images = [image for image in whole.images if image.id in held_out]
+    train = replace(whole, name="train", images=train_images, notes=(*whole.notes, note))
+    test = replace(whole, name="held out", images=test_images, empty_boxes=0, left_out=(), notes=())
+    return train, test
+
+
+def _hash_of_id(image: AnnotatedImage) -> str:
+    return hashlib.sha256(image.id.encode()).hexdigest()
 
 
 def digest(*splits: DetectionSplit) -> str:

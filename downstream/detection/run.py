@@ -130,7 +130,7 @@ def open_run(model_dir: Path, data: str, config: DetectConfig) -> DetectionRun:
     """
     _check_folder(config)
     cfg = build_config(model_dir, config)
-    train, test = read_splits(data, cfg.DATASETS.TRAIN, cfg.DATASETS.TEST)
+    train, test = read_splits(data, cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, skip_bad=config.skip_bad)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(train.classes)
     cfg.OUTPUT_DIR = str(config.out)
     config_yaml = cfg.dump()

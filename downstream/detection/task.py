@@ -4,6 +4,7 @@ import time
 from typing import ClassVar
 
 from downstream.detection.config import PRESETS, DetectConfig
+from downstream.detection.details import data_details, data_notes
 from downstream.task import OnProgress, Task, TaskInputs, register_task
 from zoo.results import METRICS_FILE, Results
 
@@ -22,9 +23,8 @@ class Detect(Task[DetectConfig]):
     Config = DetectConfig
     presets = PRESETS
     default_preset: ClassVar[str] = "small"
-    omitted_options: ClassVar[tuple[str, ...]] = ("skip_bad", "split", "test_split", "holdout")
     data_metavar: ClassVar[str] = "VOC_ROOT"
-    data_help: ClassVar[str] = "A VOC folder, a devkit, or one with COCO JSON."
+    data_help: ClassVar[str] = "A folder of VOC's XML, a devkit, or one with COCO JSON."
 
     def num_images(self, inputs: TaskInputs, config: DetectConfig) -> int:
         """Images of all iterations."""
@@ -39,6 +39,10 @@ class Detect(Task[DetectConfig]):
             f"Detection with {inputs.model_name} on {inputs.data}; "
             f"pictures and {METRICS_FILE} in {config.out}"
         )
+
+    def notes(self, results: Results) -> list[str]:
+        """What was left out or assumed of the data set."""
+        return data_notes(results.details)
 
     def run(
         self, inputs: TaskInputs, config: DetectConfig, on_progress: OnProgress | None = None
@@ -76,7 +80,7 @@ class Detect(Task[DetectConfig]):
                 "iterations": run.cfg.SOLVER.MAX_ITER,
                 "batch": run.cfg.SOLVER.IMS_PER_BATCH,
             },
-            details={"boxes clipped to their image": run.train.clipped + run.test.clipped},
+            details=data_details(run.train, run.test),
         )
         results.append(config.out / METRICS_FILE)
         return results

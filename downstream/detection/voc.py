@@ -7,44 +7,22 @@ over the border is clipped to the image.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
-from xml.parsers import expat
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException, EntitiesForbidden
+from defusedxml import ElementTree as DefusedElementTree
 
 from downstream.detection.annotations import (
     AnnotatedImage,
     Box,
     DetectionSplit,
+    EmptyBoxError,
     Faults,
     fit_box,
     image_size,
+    parse_flag,
 )
-from zoo.data.images import SUFFIXES
-from zoo.errors import DataError
-
-# what to train and test on, best first
-_SPLIT_PAIRS = (("trainval", "test"), ("train", "test"), ("train", "val"))
-
-
-def is_voc(root: Path) -> bool:
-    """Whether a folder is laid out like VOC."""
-    return (root / "Annotations").is_dir()
-
-
-def find_splits(root: Path) -> tuple[str, str]:
-    """Name the splits to train and to test on.
-
-    Raises:
-        DataError: if there are none that do not overlap.
-    """
-    lists = root / "ImageSets" / "Main"
-    for train, test in _SPLIT_PAIRS:
-        if (lists / f"{train}.txt").is_file() and (lists / f"{test}.txt").is_file():
-            return train, test
-    existing = ", ".join(sorted(path.name for path in lists.glob("*.txt"))) or "nothing"
-    raise DataError(
-        f"{lists}: expected trainval.txt and test.txt (or train.txt and val.txt), found {existing}"
-    )
+from downstream.detection.voc_layout import VocFolder
 
 
 def read(
@@ -54,75 +32,56 @@ def read(
 
     Args:
         root: the VOC folder.
-        split: a list in ``ImageSets/Main``.
+        split: its name, see :class:`~downstream.detection.voc_layout.VocFolder`.
         faults: what is wrong is added to it, each with its file.
-        classes: names that may occur; by default all that do, in alphabetical order.
+        classes: names that may occur; by default those of the folder's list of classes, or else
+            all that do, in alphabetical order.
 
     Raises:
         DataError: if the list of images itself cannot be used.
     """
-    paths = {}
-    for path in sorted((root / "JPEGImages").glob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            paths[path.stem] = path
-    trees = _read_annotations(root, split, faults)
-    if classes is None:
-        classes = _class_names(trees.values())
+    folder = VocFolder(root)
+    trees = _read_annotations(folder, split, faults)
+    classes = classes or folder.classes or _class_names(trees.values())
     images = []
+    empty_boxes = 0
     for id, tree in trees.items():
-        annotation = root / "Annotations" / f"{id}.xml"
-        path = paths.get(id, root / "JPEGImages" / f"{id}.jpg")
+        annotation = folder.annotation(id)
+        path = annotation
         try:
+            path = folder.image(id)
             width, height = _size(tree, path)
         except (ValueError, OverflowError) as error:
-            faults.add(annotation, str(error))
+            faults.add(annotation, str(error), path)
+            continue
         except OSError as error:
-            faults.add(path, f"cannot be read as an image ({error})")
-        else:
-            boxes = _boxes(tree, annotation, classes, (width, height), faults)
-            images.append(AnnotatedImage(id, path, width, height, boxes))
-    return DetectionSplit(split, classes, images, eleven_point=root.name == "VOC2007")
+            faults.add(path, f"cannot be read as an image ({error})", path)
+            continue
+        if not path.is_file():
+            faults.add(path, "no such image", path)
+        image = AnnotatedImage(id, path, width, height, [], annotation)
+        empty_boxes += _add_boxes(tree, image, classes, faults)
+        images.append(image)
+    return DetectionSplit(
+        split, classes, images, eleven_point=root.name == "VOC2007", empty_boxes=empty_boxes
+    )
 
 
-def _read_annotations(root: Path, split: str, faults: Faults) -> dict[str, ElementTree.Element]:
+def _read_annotations(folder: VocFolder, split: str, faults: Faults) -> dict[str, Element]:
     """The root element of each image's annotation, by the image's id."""
     trees = {}
-    for id in _image_ids(root, split):
-        annotation = root / "Annotations" / f"{id}.xml"
+    for id in folder.ids_of(split):
+        annotation = folder.annotation(id)
         try:
             trees[id] = _parse_xml(annotation)
         except FileNotFoundError:
-            faults.add(annotation, "no such file")
+            faults.add(annotation, "no such file", annotation)
         except (ValueError, OSError) as error:
-            faults.add(annotation, str(error))
+            faults.add(annotation, str(error), annotation)
     return trees
 
 
-def _image_ids(root: Path, split: str) -> list[str]:
-    path = root / "ImageSets" / "Main" / f"{split}.txt"
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    ids: list[str] = []
-    seen = set()
-    repeated = set()
-    for line in lines:
-        id = line.strip()
-        if id in seen:
-            repeated.add(id)
-        if id:
-            ids.append(id)
-            seen.add(id)
-    if repeated:
-        names = ", ".join(sorted(repeated)[:5])
-        raise DataError(f"{path}: lists {names} twice; expected one image name a line")
-    if not ids:
-        raise DataError(f"{path}: lists no images; expected one image name a line")
-    return ids
-
-
-def _parse_xml(path: Path) -> ElementTree.Element:
+def _parse_xml(path: Path) -> Element:
     """The root element.
 
     Entities are refused where they are declared: expanded, a few could fill the memory.
@@ -131,21 +90,23 @@ def _parse_xml(path: Path) -> ElementTree.Element:
         ValueError: if it is no XML, or declares entities.
         OSError: if it cannot be read.
     """
-
-    def refuse(name: str, *_: Any) -> None:
-        raise ValueError(f"declares the entity {name!r}, which annotations do not need; refused")
-
     content = path.read_bytes()
-    checker = expat.ParserCreate()
-    checker.EntityDeclHandler = refuse
     try:
-        checker.Parse(content, True)
-        return ElementTree.fromstring(content)
-    except (expat.ExpatError, ElementTree.ParseError, LookupError) as error:
+        root: Element = DefusedElementTree.fromstring(content)
+    except EntitiesForbidden as error:
+        raise ValueError(
+            f"declares the entity {error.name!r}, which annotations do not need; refused"
+        ) from error
+    except DefusedXmlException as error:
+        raise ValueError(
+            f"refers to other files, which annotations do not need ({error})"
+        ) from error
+    except (ParseError, LookupError) as error:
         raise ValueError(f"not well-formed XML ({error})") from error
+    return root
 
 
-def _class_names(trees: Iterable[ElementTree.Element]) -> list[str]:
+def _class_names(trees: Iterable[Element]) -> list[str]:
     names = set()
     for tree in trees:
         for element in tree.findall("object"):
@@ -155,38 +116,38 @@ def _class_names(trees: Iterable[ElementTree.Element]) -> list[str]:
     return sorted(names)
 
 
-def _size(tree: ElementTree.Element, path: Path) -> tuple[int, int]:
-    """Width and height, which the annotation and the image file must agree on."""
+def _size(tree: Element, path: Path) -> tuple[int, int]:
+    """Width and height as the annotation has them; those of the file where they are 0.
+
+    Raises:
+        ValueError: if there is no size.
+        OSError: if the file cannot be read.
+    """
     element = tree.find("size")
     if element is None:
         raise ValueError("<annotation> lacks <size>")
     width = int(_number(element, "width"))
     height = int(_number(element, "height"))
-    actual = image_size(path)
-    if (width, height) != actual:
-        raise ValueError(
-            f"<size> is {width}×{height}, but {path.name} has {actual[0]}×{actual[1]} pixels"
-        )
+    if width == 0 or height == 0:
+        return image_size(path)
     return width, height
 
 
-def _boxes(
-    tree: ElementTree.Element,
-    annotation: Path,
-    classes: list[str],
-    size: tuple[int, int],
-    faults: Faults,
-) -> list[Box]:
-    boxes = []
+def _add_boxes(tree: Element, image: AnnotatedImage, classes: list[str], faults: Faults) -> int:
+    """Add the boxes of an image; returns how many had no area."""
+    annotation = image.annotation or image.path
+    empty = 0
     for element in tree.findall("object"):
         try:
-            boxes.append(_box(element, classes, size))
+            image.boxes.append(_box(element, classes, (image.width, image.height)))
+        except EmptyBoxError:
+            empty += 1
         except ValueError as error:
-            faults.add(annotation, str(error))
-    return boxes
+            faults.add(annotation, str(error), image.path)
+    return empty
 
 
-def _box(element: ElementTree.Element, classes: list[str], size: tuple[int, int]) -> Box:
+def _box(element: Element, classes: list[str], size: tuple[int, int]) -> Box:
     """The box of an ``<object>``."""
     name = _text(element, "name")
     if name not in classes:
@@ -198,18 +159,18 @@ def _box(element: ElementTree.Element, classes: list[str], size: tuple[int, int]
     y1 = _number(frame, "ymin") - 1
     x2 = _number(frame, "xmax")
     y2 = _number(frame, "ymax")
-    difficult = (element.findtext("difficult") or "0").strip() not in ("0", "")
+    difficult = parse_flag(element.findtext("difficult"), "<difficult>")
     return fit_box((x1, y1, x2, y2), size, classes.index(name), difficult=difficult)
 
 
-def _text(element: ElementTree.Element, tag: str) -> str:
+def _text(element: Element, tag: str) -> str:
     text = (element.findtext(tag) or "").strip()
     if not text:
         raise ValueError(f"<{element.tag}> lacks <{tag}>")
     return text
 
 
-def _number(element: ElementTree.Element, tag: str) -> float:
+def _number(element: Element, tag: str) -> float:
     text = _text(element, tag)
     try:
         return float(text)

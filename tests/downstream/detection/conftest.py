@@ -58,7 +58,10 @@ def voc(tmp_path):
 
 @pytest.fixture
 def coco(tmp_path):
-    """The same scenes as COCO JSON; category ids are COCO's: not from 0, with gaps, one unused."""
+    """The same scenes as COCO JSON; category ids are COCO's: not from 0, with gaps.
+
+    One groups the others, as Roboflow writes it.
+    """
     root = tmp_path / "coco"
     ids = {"blue": 7, "red": 3}
     (root / "annotations").mkdir(parents=True)
@@ -81,8 +84,8 @@ def coco(tmp_path):
                 )
                 boxes[-1] |= {"area": frame[2] * frame[3], "iscrowd": 0}
         categories = [
-            {"id": 0, "name": "shapes"},
-            *({"id": id, "name": name} for name, id in ids.items()),
+            {"id": 0, "name": "shapes", "supercategory": "none"},
+            *({"id": id, "name": name, "supercategory": "shapes"} for name, id in ids.items()),
         ]
         content = {"images": images, "annotations": boxes, "categories": categories}
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))

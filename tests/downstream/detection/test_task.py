@@ -10,7 +10,6 @@ from PIL import Image
 
 from downstream.detection.config import DetectConfig
 from tests.downstream.detection.detectors import FEW_REGIONS, npid
-from zoo import SettingsError
 from zoo.results import read_results
 
 needs_detectron2 = pytest.mark.usefixtures("detectron2")
@@ -133,11 +132,6 @@ def test_the_settings_are_recorded_without_the_folder():
     recorded = DetectConfig(out=Path("run"), options=("SOLVER.MAX_ITER", "5")).recorded()
     names = {"options", "config_file", "scratch", "resume", "eval_only", "pictures"}
     assert set(recorded) == names | {"seed", "device", "workers"}
-
-
-def test_images_cannot_be_left_out():
-    with pytest.raises(SettingsError, match="cannot leave out images"):
-        DetectConfig(skip_bad=True).check()
 
 
 def test_the_task_is_known_without_torch():

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from tests.downstream.detection.detectors import FEW_REGIONS, detect, npid
+from zoo.results import read_results
 
 pytestmark = pytest.mark.usefixtures("detectron2")
 
@@ -59,3 +60,21 @@ def test_images_are_read_as_everywhere_and_a_truncated_one_is_named(model, voc, 
     done = npid(model("resnet10"), voc, "--out", run, "SOLVER.MAX_ITER", 6, *FEW_REGIONS)
     assert done.exit_code == 1 and "shape 1.png: cannot be decoded" in done.output
     assert "Traceback" not in done.output
+
+
+def test_images_left_out_are_counted_in_output_and_results(model, voc, tmp_path):
+    broken = voc / "JPEGImages" / "shape 7.png"
+    broken.write_bytes(broken.read_bytes()[:-40])
+    run = tmp_path / "run"
+    words = [model("resnet10"), voc, "--out", run, "--pictures", 0]
+    options = ["SOLVER.MAX_ITER", 1, *FEW_REGIONS]
+    done = npid(*words, *options)
+    assert done.exit_code == 1 and "1 faults" in done.output
+    assert "shape 7.png: cannot be decoded" in done.output
+    assert not list(run.glob("*.pth"))
+    done = npid(*words, "--skip-bad", *options)
+    assert done.exit_code == 0, done.output
+    assert "note: images left out: 1" in done.output
+    results = read_results(run / "metrics.json")[0]
+    assert results.split_sizes == {"trainval": 6, "test": 2}
+    assert results.details["images left out"] == 1

@@ -128,3 +128,25 @@ def test_bccd_is_read_whole(bccd):
         and split.classes == ["Platelets", "RBC", "WBC"]
         and len(split.images) == 12
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "difficult"),
+    [("Unspecified", False), ("false", False), ("", False), ("1", True), ("true", True)],
+)
+def test_difficult_is_what_says_so(voc, said, difficult):
+    more = f"<difficult>{said}</difficult>"
+    (voc / "Annotations" / "shape 0.xml").write_text(thing(more=more))
+    assert read_splits(voc)[0].images[0].boxes[0].difficult is difficult
+
+
+def test_a_difficult_that_says_neither_is_an_error(voc):
+    (voc / "Annotations" / "shape 0.xml").write_text(thing(more="<difficult>7</difficult>"))
+    with pytest.raises(DataError, match="<difficult> is '7', expected 0 or 1"):
+        read_splits(voc)
+
+
+def test_a_box_without_area_is_left_out_and_counted(voc):
+    (voc / "Annotations" / "shape 0.xml").write_text(thing(20, 3, 19, 20))
+    train, _ = read_splits(voc)
+    assert train.empty_boxes == 1 and not train.images[0].boxes
