@@ -130,6 +130,11 @@ class TaskConfig:
         found = []
         for field in dataclasses.fields(self):
             found += _range_faults(field, getattr(self, field.name))
+        return found + self.split_faults()
+
+    def split_faults(self) -> list[str]:
+        """What is wrong with the choice of splits, a line each."""
+        found = []
         if self.holdout:
             if self.test_split != "test":
                 found.append("holdout takes the place of a test split: give one of the two")

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from downstream.task import TaskConfig, option
+from zoo.data.split_names import parse_share
+from zoo.errors import SettingsError
 from zoo.utils.registry import Registry
 
 
@@ -21,6 +23,10 @@ class DetectConfig(TaskConfig):
         resume: whether to go on with the run in the folder, or begin it.
         eval_only: whether only to score the run's newest checkpoint.
         pictures: how many test images to draw.
+        split: the folder's or detectron2's name of what to train on; by default what the config
+            names, or else what the folder has for training.
+        test_split: the same for the test split.
+        holdout: a share of the training images to score on in place of a test split.
         skip_bad: whether images that cannot be read, or that their annotation does not fit, are
             left out.
     """
@@ -39,6 +45,19 @@ class DetectConfig(TaskConfig):
     resume: bool = option(False, "Go on with the run in --out, or begin it.")
     eval_only: bool = option(False, "Only score the run's newest checkpoint.")
     pictures: int = option(8, "How many test images to draw.", minimum=0)
+    split: str = option(
+        "",
+        "Split to train on: its name here, or voc_2007_trainval.",
+        metavar="NAME",
+        recorded=False,
+    )
+    test_split: str = option("", "Split to score on.", metavar="NAME", recorded=False)
+    holdout: str = option(
+        "",
+        "Score on this share of the training images, in place of a test split: 20%.",
+        metavar="SHARE",
+        recorded=False,
+    )
     skip_bad: bool = option(False, "Leave out images with faults.", hidden=True, recorded=False)
 
     def faults(self) -> list[str]:
@@ -46,6 +65,20 @@ class DetectConfig(TaskConfig):
         faults = super().faults()
         if len(self.options) % 2:
             faults.append(f"options are KEY VALUE pairs, got {' '.join(self.options)!r}")
+        return faults
+
+    def split_faults(self) -> list[str]:
+        """What is wrong with the choice of splits, a line each."""
+        faults = []
+        if self.holdout:
+            if self.test_split:
+                faults.append("holdout takes the place of a test split: give one of the two")
+            try:
+                parse_share(self.holdout)
+            except SettingsError as error:
+                faults.append(str(error))
+        elif self.split and self.split == self.test_split:
+            faults.append(f"split and test_split are both {self.split}; scores need other images")
         return faults
 
 

@@ -19,6 +19,7 @@ def read_splits(
     train_names: tuple[str, ...] = (),
     test_names: tuple[str, ...] = (),
     *,
+    holdout: float | None = None,
     skip_bad: bool = False,
 ) -> tuple[DetectionSplit, DetectionSplit]:
     """Read the training and the test split of a folder.
@@ -31,6 +32,7 @@ def read_splits(
         train_names: which to train on: names of the folder's splits, or detectron2's, such as
             voc_2007_trainval or coco_2017_train; by default what it has for training.
         test_names: the same for the test split.
+        holdout: the share of the training images to test on, in place of a test split.
         skip_bad: whether images with faults are left out.
 
     Returns:
@@ -42,13 +44,16 @@ def read_splits(
     """
     root = Path(root)
     existing = find_splits(root)
-    train_names, test_names = _choose_splits(existing, train_names, test_names)
+    if holdout is not None and train_names:
+        train_names = existing.select(train_names)
+    else:
+        train_names, test_names = _choose_splits(existing, train_names, test_names)
     faults = Faults(skip_bad=skip_bad)
     train = _read(existing, train_names, faults, None)
-    if test_names:
+    if test_names and holdout is None:
         test = _read(existing, test_names, faults, train.classes)
     else:
-        train, test = _hold_out(root, train)
+        train, test = _hold_out(root, train, holdout or _HELD_OUT)
     if faults.lines:
         raise DataError(f"{root}: {len(faults.lines)} faults; correct or remove them:\n  {faults}")
     for split in (train, test):
@@ -124,14 +129,16 @@ def _join(parts: list[DetectionSplit]) -> DetectionSplit:
     )
 
 
-def _hold_out(root: Path, whole: DetectionSplit) -> tuple[DetectionSplit, DetectionSplit]:
+def _hold_out(
+    root: Path, whole: DetectionSplit, share: float
+) -> tuple[DetectionSplit, DetectionSplit]:
     """Part a split by a hash of the images' names, so that it is the same in every run."""
     by_hash = sorted(whole.images, key=_hash_of_id)
-    count = max(1, round(len(by_hash) * _HELD_OUT))
+    count = max(1, round(len(by_hash) * share))
     held_out = {image.id for image in by_hash[:count]}
     note = (
-        f"{root} has no split to test on: {len(held_out)} of its {len(whole.images)} images were "
-        "held out, by a hash of their names."
+        f"tested on {len(held_out)} of the {len(whole.images)} images of {root}, which were held "
+        "out by a hash of their names."
     )
     train_images = [image for image in whole.images if image.id not in held_out]
     test_images = [image for image in whole.images if image.id in held_out]

@@ -24,6 +24,7 @@ from downstream.detection.pictures import draw
 from downstream.detection.registration import add_npid_config
 from downstream.detection.scores import Detections
 from downstream.task import OnProgress
+from zoo.data.split_names import parse_share
 from zoo.errors import RunError, SettingsError
 from zoo.models.model_dir import read_config
 from zoo.utils.files import folder_lock, write_text
@@ -107,6 +108,10 @@ def build_config(model_dir: Path, config: DetectConfig) -> Any:
         raise SettingsError(
             f"MODEL.WEIGHTS is {cfg.MODEL.WEIGHTS}, but MODEL is {model_dir}; leave the option out"
         )
+    if config.split:
+        cfg.DATASETS.TRAIN = (config.split,)
+    if config.test_split:
+        cfg.DATASETS.TEST = (config.test_split,)
     if config.scratch:
         cfg.MODEL.WEIGHTS = ""
     cfg.MODEL.DEVICE = config.device
@@ -130,7 +135,13 @@ def open_run(model_dir: Path, data: str, config: DetectConfig) -> DetectionRun:
     """
     _check_folder(config)
     cfg = build_config(model_dir, config)
-    train, test = read_splits(data, cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, skip_bad=config.skip_bad)
+    train, test = read_splits(
+        data,
+        cfg.DATASETS.TRAIN,
+        cfg.DATASETS.TEST,
+        holdout=parse_share(config.holdout) if config.holdout else None,
+        skip_bad=config.skip_bad,
+    )
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(train.classes)
     cfg.OUTPUT_DIR = str(config.out)
     config_yaml = cfg.dump()

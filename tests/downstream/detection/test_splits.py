@@ -2,9 +2,10 @@
 
 import pytest
 
+from downstream.detection.config import DetectConfig
 from downstream.detection.data import read_splits
 from tests.downstream.detection.folders import coco_split, found, photo, xml
-from zoo import DataError
+from zoo import DataError, SettingsError
 
 
 @pytest.fixture
@@ -104,3 +105,17 @@ def test_a_devkit_of_any_year(tmp_path, unpacked):
     assert found(train) == ["JPEGImages/0.jpg red", "JPEGImages/1.jpg red"]
     with pytest.raises(DataError, match=f"There are: {year} train, {year} trainval, {year} val"):
         read_splits(tmp_path, ("voc_2007_trainval",), ("voc_2007_test",))
+
+
+def test_a_share_of_the_training_images_is_held_out_where_asked(voc):
+    train, test = read_splits(voc, holdout=0.5)
+    assert (len(train.images), len(test.images)) == (3, 3)
+    train, test = read_splits(voc, ("test",), (), holdout=0.34)
+    assert (len(train.images), len(test.images)) == (2, 1)
+
+
+def test_options_on_splits_that_contradict_each_other():
+    for wrong in ({"split": "a", "test_split": "a"}, {"test_split": "a", "holdout": "20%"}):
+        with pytest.raises(SettingsError, match="test_split are both|takes the place"):
+            DetectConfig(**wrong).check()
+    DetectConfig().check()

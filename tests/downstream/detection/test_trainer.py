@@ -68,6 +68,8 @@ def test_images_left_out_are_counted_in_output_and_results(model, voc, tmp_path)
     run = tmp_path / "run"
     words = [model("resnet10"), voc, "--out", run, "--pictures", 0]
     options = ["SOLVER.MAX_ITER", 1, *FEW_REGIONS]
+    done = npid(*words, "--split", "trainval", "--test-split", "val", *options)
+    assert done.exit_code == 1 and "no split 'val'" in done.output
     done = npid(*words, *options)
     assert done.exit_code == 1 and "1 faults" in done.output
     assert "shape 7.png: cannot be decoded" in done.output

@@ -30,7 +30,7 @@ def test_without_splits_a_fifth_is_held_out_and_that_is_told(tmp_path, images, a
     assert (len(train.images), len(test.images)) == (8, 2)
     assert sorted(found(train) + found(test))[9].endswith("/photo 9.jpg blue")
     assert {image.path for image in train.images}.isdisjoint(image.path for image in test.images)
-    assert "2 of its 10 images were held out" in train.notes[0]
+    assert "tested on 2 of the 10 images" in train.notes[0]
     assert [image.id for image in read_splits(tmp_path)[1].images] == [i.id for i in test.images]
     assert train.classes == test.classes == ["blue", "red"]
 
