@@ -3,9 +3,30 @@
 The command line prints the message without a traceback; everything else is a bug.
 """
 
+_LONGEST = 20_000  # characters of a message
+
+
+def shorten(text: str, length: int) -> str:
+    """Cut the middle out of a text that is longer, and say how much.
+
+    Example:
+        >>> shorten("abcdefghijkl", 8)
+        'abcd…(4 more)…ijkl'
+    """
+    if len(text) <= length:
+        return text
+    half = length // 2
+    return f"{text[:half]}…({len(text) - 2 * half} more)…{text[-half:]}"
+
 
 class NpidError(Exception):
-    """Base of every error that bad input or a fault outside the program causes."""
+    """Base of every error that bad input or a fault outside the program causes.
+
+    A file may have a part in a message, but not megabytes.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shorten(message, _LONGEST))
 
 
 class DataError(NpidError):

@@ -4,6 +4,7 @@ import collections
 import io
 import json
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -321,3 +322,16 @@ def test_the_watch_would_notice(folder):
     pickle.loads(pickle.dumps(collections.OrderedDict()))
     watching = False
     assert watched == ["pickle.find_class"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the measure of memory is Linux's")
+def test_small_pickles_cost_little(tmp_path):
+    command = [sys.executable, "-m", "tests.faults.small_pickles", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert len(lines) == 25
+    for line in lines:
+        megabytes, message, size, name = line.split(maxsplit=3)
+        assert int(megabytes) < 300 and int(message) < 3000 and int(size) < 1_500_000, name
+        assert int(message) > 0, name  # refused; none of them is a checkpoint

@@ -15,11 +15,16 @@ from zoo.interop.conversion import Conversion
 from zoo.interop.layouts import Layout, find_projection, recognise
 from zoo.models import BACKBONES, Backbone, InputSpec, create
 from zoo.models.model_dir import load_strictly, read_tensors, sha256
+from zoo.utils.files import format_bytes
+from zoo.utils.nested import dotted
 
 # the statistics in cifar.py of zhirongw/lemniscate.pytorch
 CIFAR_INPUT = InputSpec(
     size=32, crop_pct=1.0, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010)
 )
+
+_MAX_SHARING = 8  # how many times the file's size all tensors may have
+_MAX_BANK_PARAMS = 16  # numbers beside a bank
 
 
 def read_checkpoint(
@@ -62,7 +67,7 @@ def read_checkpoint(
     model.meta = {"converted": {"layout": layout.name, "file": path.name, "sha256": sha256(path)}}
     # beside the authors' bank: [K, temperature, Z, momentum] or [temperature, momentum]
     bank_params = tensors.get((bank_name or "").removesuffix("memory") + "params")
-    if bank_params is not None:
+    if bank_params is not None and bank_params.numel() <= _MAX_BANK_PARAMS:
         model.meta["converted"]["bank_params"] = bank_params.flatten().tolist()
 
     used = {*report.used.values(), bank_name}
@@ -90,7 +95,16 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path}: holds a {type(content).__name__}; a checkpoint is a dictionary of tensors"
         )
     tensors: dict[str, Tensor] = {}
-    _collect_tensors(content, "", tensors, set())
+    try:
+        _collect_tensors(content, "", tensors, set())
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ModelError(f"{path}: is no checkpoint of tensors by names: {error}") from error
+    total = sum(tensor.nbytes for tensor in tensors.values())
+    if total > _MAX_SHARING * path.stat().st_size:
+        raise ModelError(
+            f"{path}: its tensors would take {format_bytes(total)}, many times the file, for "
+            "they share what they are made of; save it again with tensors of their own"
+        )
     return tensors, {key: value for key, value in content.items() if isinstance(key, str)}
 
 
@@ -109,7 +123,7 @@ def _collect_tensors(value: Any, name: str, tensors: dict[str, Tensor], seen: se
         return
     seen.add(id(value))
     for key, item in content.items():
-        _collect_tensors(item, f"{name}.{key}" if name else str(key), tensors, seen)
+        _collect_tensors(item, dotted(name, key), tensors, seen)
 
 
 def _named_backbone(entries: dict[str, Any]) -> str | None:

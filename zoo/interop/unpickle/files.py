@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.errors import ModelError
+from zoo.errors import ModelError, shorten
 from zoo.interop.unpickle.machine import Global, Machine, StandIn
 from zoo.interop.unpickle.rebuild import STORAGES, Array, DType, Storage
 
 # torch.save before 1.6 writes both, then the machine's sizes, then the object
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+_MAX_ID = 8  # parts of a storage's id
+_MAX_MESSAGE = 2000  # characters of a message that the file has a part in
 
 
 class _Storages:
@@ -37,11 +39,15 @@ class _Storages:
 
     def __call__(self, persistent_id: tuple[Any, ...]) -> Any:
         kind, of_class, *rest = persistent_id
+        if not isinstance(kind, str):
+            raise ValueError("a persistent id that is no storage")
         if kind == "module" and isinstance(of_class, Global):
             return of_class  # a class with its source, before torch 1.6
         if kind != "storage" or not isinstance(of_class, Global) or of_class.name not in STORAGES:
             raise ValueError("a persistent id that is no storage")
         key, _, numel, *view = rest
+        if not isinstance(key, str | int) or len(rest) > _MAX_ID:
+            raise ValueError("a storage whose key is no string and no number")
         if view and view[0] is not None:
             raise ValueError("views of storages are not supported")
         dtype = STORAGES[of_class.name]
@@ -76,7 +82,7 @@ def _run(file: IO[bytes], storages: _Storages) -> Any:
         value = machine.run(file)
     finally:
         if machine.refused:
-            names = ", ".join(dict.fromkeys(machine.refused))
+            names = shorten(", ".join(machine.refused), _MAX_MESSAGE)
             raise ModelError(f"refused: the pickle names {names}; nothing was run")
     return value
 
@@ -111,10 +117,18 @@ def _read_stream(file: IO[bytes], size: int) -> Any:
     first = _run(file, storages)
     if first != _MAGIC:
         return first
-    if _run(file, storages) != _PROTOCOL or not _run(file, storages).get("little_endian", False):
+    protocol = _run(file, storages)
+    system = _run(file, storages)
+    little_endian = isinstance(system, dict) and system.get("little_endian") is True
+    if protocol != _PROTOCOL or not little_endian:
         raise ValueError("an unknown version of the torch.save format, or big-endian")
     value = _run(file, storages)
-    for key in _run(file, storages):
+    keys = _run(file, storages)
+    if not isinstance(keys, list) or len(keys) > len(storages.by_key):
+        raise ValueError("a list of storages that are not named before")
+    for key in keys:
+        if not isinstance(key, str | int):
+            raise ValueError("a storage whose key is no string and no number")
         values = storages.by_key[str(key)].values
         (numel,) = struct.unpack("<q", file.read(8))
         if numel != values.numel():
@@ -180,5 +194,5 @@ def read(path: str | Path) -> Any:
         except Exception as error:  # whatever a damaged file provokes: the parsers promise no type
             raise ModelError(
                 f"{path}: not a complete torch.save file or pickle ({type(error).__name__}: "
-                f"{error}); fetch it again"
+                f"{shorten(str(error), _MAX_MESSAGE)}); fetch it again"
             ) from error

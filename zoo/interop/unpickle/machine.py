@@ -42,7 +42,9 @@ class Machine:
         stack: what the opcodes work on.
         marks: where the opcodes that take many items begin.
         memo: values that the pickle refers to again, by number.
-        refused: names that are neither known constructors nor inert; the caller must check it.
+        refused: names that are neither known constructors nor inert, in their order as keys; the
+            caller must check it.
+        tensors: how many more tensors, arrays and numbers may be made by calls.
         budget: how many more items calls may copy.
     """
 
@@ -57,7 +59,8 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self.refused: list[str] = []
+        self.refused: dict[str, None] = {}
+        self.tensors = MAX_TENSORS
         self.storage = storage
         self.budget = budget
 
@@ -69,7 +72,9 @@ class Machine:
         Raises:
             ValueError: for an opcode or a value that no checkpoint has.
         """
-        for opcode, argument, _ in pickletools.genops(file):
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+            if number > MAX_OPCODES:
+                raise ValueError(f"it has more than {MAX_OPCODES} opcodes")
             if opcode.name == "STOP":
                 return self.stack.pop()
             if opcode.name in ("PROTO", "FRAME"):
@@ -199,15 +204,21 @@ class Machine:
     def _op_stack_global(self, _: None) -> None:
         name = self.stack.pop()
         module = self.stack.pop()
-        self._name(str(module), str(name))
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError("a name that is no string")
+        self._name(module, name)
 
     def _name(self, module: str, name: str) -> None:
+        if len(module) + len(name) > _MAX_NAME:
+            raise ValueError(f"a name of {len(module) + len(name)} characters")
         full = f"{_PYTHON2.get(module, module)}.{name}".replace("numpy._core.", "numpy.core.")
         if full in DTYPES:
             self._push(DTYPES[full])
             return
         if full not in BUILDERS and full not in INERT and full not in STORAGES:
-            self.refused.append(full)
+            self.refused[full] = None
+            if len(self.refused) > _MAX_REFUSED:
+                raise ValueError(f"it names more than {_MAX_REFUSED} unknown things")
         self._push(Global(full))
 
     def _op_reduce(self, _: None) -> None:
@@ -218,6 +229,9 @@ class Machine:
         self._spend(arguments)
         build = BUILDERS.get(function.name)
         if build is not None:
+            self.tensors -= 1
+            if self.tensors < 0:
+                raise ValueError(f"it makes more than {MAX_TENSORS} tensors, arrays and the like")
             self._push(build(*arguments))
             return
         of_class = function
@@ -250,11 +264,15 @@ class Machine:
         if isinstance(target, StandIn):
             # the attributes, or those in __dict__ and those in __slots__
             states = state if isinstance(state, tuple) else (state,)
-            parts = [part for part in states if part]
+            parts = [part for part in states if part is not None]
             self._spend(parts)
             for part in parts:
+                if not isinstance(part, dict):
+                    raise ValueError(f"attributes in a {type(part).__name__}")
                 target.state.update(part)
         elif isinstance(target, Array | DType):
+            if not isinstance(state, tuple):
+                raise ValueError(f"the state of an array in a {type(state).__name__}")
             self._spend(state)
             target.build(state)
         elif not isinstance(target, dict):  # an OrderedDict's, such as versions, are left out
@@ -264,7 +282,11 @@ class Machine:
         self._push(self.storage(self.stack.pop()))
 
 
-_COPIED = (str, bytes, list, tuple, dict, set)
+MAX_OPCODES = 5_000_000
+MAX_TENSORS = 200_000
+_MAX_NAME = 1000  # characters
+_MAX_REFUSED = 1000  # names that are listed
+_COPIED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
 _LITERALS = frozenset(
     """
     INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT

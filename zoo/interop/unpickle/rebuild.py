@@ -5,12 +5,15 @@ Their arguments are values that a hostile file may have chosen.
 
 import math
 import re
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+_MAX_DIMENSIONS = 64  # as numpy and torch have them
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class DType:
 
     def build(self, state: tuple[Any, ...]) -> None:
         """Take the byte order out of the state that numpy's types are pickled with."""
-        self.order = ">" if state[1] == ">" else "<"
+        self.order = ">" if isinstance(state[1], str) and state[1] == ">" else "<"
 
     def numpy(self) -> np.dtype[Any]:
         """Give numpy's own type."""
@@ -47,13 +50,26 @@ class Array:
         _, shape, dtype, fortran, content = state
         if isinstance(content, str):  # Python 2's bytes
             content = content.encode("latin-1")
+        if not isinstance(content, bytes | bytearray) or not isinstance(dtype, DType):
+            raise ValueError("a numpy array whose content or type is none")
         flat = np.frombuffer(content, dtype.numpy())
+        shape = _size(shape)
         self.value = flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _dtype(code: str, *_: Any) -> DType:
-    if not re.fullmatch(r"[fiub][1248]", str(code)):
-        raise ValueError(f"numpy type {code!r} is not supported")
+def _size(numbers: Any) -> tuple[int, ...]:
+    """A shape: a few whole numbers."""
+    if not isinstance(numbers, tuple | list) or len(numbers) > _MAX_DIMENSIONS:
+        raise ValueError("a shape that is no short list of whole numbers")
+    for number in numbers:
+        if type(number) is not int or not 0 <= number < 2**62:
+            raise ValueError("a shape that is no short list of whole numbers")
+    return tuple(numbers)
+
+
+def _dtype(code: Any, *_: Any) -> DType:
+    if not isinstance(code, str) or not re.fullmatch(r"[fiub][1248]", code):
+        raise ValueError(f"numpy type {reprlib.repr(code)} is not supported")
     return DType(code)
 
 
@@ -68,17 +84,21 @@ def _empty_array(*_: Any) -> Array:
     return Array()
 
 
-def _scalar(dtype: DType, content: bytes | str) -> Any:
+def _scalar(dtype: Any, content: Any) -> Any:
     content = content.encode("latin-1") if isinstance(content, str) else content
+    if not isinstance(dtype, DType) or not isinstance(content, bytes):
+        raise ValueError("a numpy number whose content or type is none")
     return np.frombuffer(content, dtype.numpy(), count=1)[0].item()
 
 
-def _tensor(
-    storage: Storage, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...], *_: Any
-) -> Tensor:
-    numbers = (offset, *size, *stride)
-    if len(size) != len(stride) or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
-        raise ValueError("a tensor's offset, size or stride is no small whole number")
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+    if not isinstance(storage, Storage):
+        raise ValueError("a tensor without a storage")
+    (offset,) = _size((offset,))
+    size = _size(size)
+    stride = _size(stride)
+    if len(size) != len(stride):
+        raise ValueError("a tensor's size and stride differ in length")
     numel = math.prod(size)
     if numel == 0:
         return storage.values.new_empty(size)
@@ -90,15 +110,10 @@ def _tensor(
 
 
 def _typed(
-    storage: Storage,
-    offset: int,
-    size: tuple[Any, ...],
-    stride: tuple[Any, ...],
-    grad: Any,
-    hooks: Any,
-    dtype: torch.dtype,
-    *_: Any,
+    storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
 ) -> Tensor:
+    if not isinstance(storage, Storage) or not isinstance(dtype, torch.dtype):
+        raise ValueError("a tensor without a storage or a type")
     return _tensor(Storage(storage.values.view(dtype)), offset, size, stride)
 
 
@@ -114,7 +129,10 @@ def _mapping(pairs: Any = (), *_: Any) -> dict[Any, Any]:
     if not isinstance(pairs, list | tuple):
         return {}  # the factory of a defaultdict
     mapping = {}
-    for key, value in pairs:
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise ValueError("a dictionary of something else than pairs")
+        key, value = pair
         if not isinstance(key, str | int | float):
             raise ValueError(f"a {type(key).__name__} as a key")
         mapping[key] = value
@@ -122,18 +140,24 @@ def _mapping(pairs: Any = (), *_: Any) -> dict[Any, Any]:
 
 
 def _members(values: Any = ()) -> set[Any]:
+    if not isinstance(values, list | tuple | set | frozenset):
+        raise ValueError(f"the members of a set in a {type(values).__name__}")
     if not all(isinstance(value, str | int | float | bytes) for value in values):
         raise ValueError("a set of more than numbers and strings")
     return set(values)
 
 
-def _encode(text: str, encoding: str = "latin1") -> bytes:
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    if not isinstance(text, str) or not isinstance(encoding, str):
+        raise ValueError("bytes of something that is no string")
     if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
-        raise ValueError(f"encoding {encoding!r}")
+        raise ValueError(f"encoding {reprlib.repr(encoding)}")
     return text.encode(encoding)
 
 
 def _words(*parts: Any) -> str:
+    if len(parts) > _MAX_DIMENSIONS:
+        raise ValueError("a device of many words")
     return ":".join(str(part) for part in parts if isinstance(part, str | int))
 
 
@@ -145,7 +169,7 @@ BUILDERS: dict[str, Any] = {
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch.nn.parameter.Parameter": _parameter,
-    "torch.Size": tuple,
+    "torch.Size": _size,
     "torch.device": _words,
     "collections.OrderedDict": _mapping,
     "collections.defaultdict": _mapping,
