@@ -80,7 +80,7 @@ import pretrain.trainer, json
 pretrain.trainer.SAVE_EVERY = 0.0
 from zoo.data.sources import open_source
 import torch
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 config = from_dict(json.loads(sys.argv[2]))
 steps_left = int(sys.argv[3])
 
