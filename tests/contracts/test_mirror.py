@@ -9,14 +9,12 @@ ROOT = Path(__file__).parents[2]
 
 # module: where its tests are, or why there are none
 ELSEWHERE: dict[str, str] = {
-    "zoo/errors.py": "classes without code; the tests of what raises them name them",
     "zoo/cards/released.py": "tests/contracts/test_model_cards.py",
     "zoo/hub/_client.py": "tests/faults/test_hub_faults.py",
     "zoo/models/backbone.py": "tests/contracts/test_backbones.py",
     "zoo/models/alexnet.py": "tests/contracts/test_backbones.py",
     "zoo/models/vgg.py": "tests/contracts/test_backbones.py",
     "downstream/tasks.py": "tests/contracts/test_tasks.py",
-    "downstream/detection/annotations.py": "tests/downstream/detection/test_voc.py",
 }
 
 
