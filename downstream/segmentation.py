@@ -15,6 +15,7 @@ from downstream.task import (
     option,
     register_task,
 )
+from zoo.data.split_names import parse_share
 from zoo.errors import SettingsError
 from zoo.results import Results
 from zoo.utils.registry import Registry
@@ -117,13 +118,11 @@ class Segment(Task[SegmentConfig]):
     data_help: ClassVar[str] = (
         "A folder in VOC's layout: JPEGImages/, SegmentationClass/, ImageSets/Segmentation/."
     )
-    omitted_options: ClassVar[tuple[str, ...]] = ("skip_bad", "split", "test_split", "holdout")
+    omitted_options: ClassVar[tuple[str, ...]] = ("skip_bad",)
 
     def num_images(self, inputs: TaskInputs, config: SegmentConfig) -> int:
         """Images of all steps, and those that are scored, for each start."""
-        from zoo.data.segmentation import open_segmentation
-
-        train, test = open_segmentation(inputs.data)
+        train, test = _open_splits(inputs)
         batch_size = min(config.batch_size, len(train))
         trained = config.epochs * (len(train) // batch_size) * batch_size
         return len(_starts(config.scratch)) * (trained + len(test))
@@ -137,12 +136,10 @@ class Segment(Task[SegmentConfig]):
         self, inputs: TaskInputs, config: SegmentConfig, on_progress: OnProgress | None = None
     ) -> Results:
         """Train and score each start."""
-        from zoo.data.segmentation import open_segmentation
-
         began = time.monotonic()
         config.check()
         config = _resolve(inputs.model, config)
-        train, test = open_segmentation(inputs.data)
+        train, test = _open_splits(inputs)
         train.check()
         test.check()
         metrics: dict[str, float] = {}
@@ -177,6 +174,18 @@ class Segment(Task[SegmentConfig]):
             cells = [100 * by_start[start] if start in by_start else "" for start in starts]
             rows.append((score.removeprefix("IoU/"), *cells))
         return Table(columns=("", *starts), rows=rows)
+
+
+def _open_splits(inputs: TaskInputs) -> tuple["SegmentationSplit", "SegmentationSplit"]:
+    from zoo.data.segmentation import open_segmentation
+
+    return open_segmentation(
+        inputs.data,
+        train=inputs.split,
+        test=inputs.test_split,
+        holdout=parse_share(inputs.holdout) if inputs.holdout else None,
+        seed=inputs.seed,
+    )
 
 
 def _starts(scratch: bool) -> list[str]:

@@ -26,7 +26,9 @@ def embed(
         Path | None,
         typer.Option(metavar="DIR", help="Write the store here; one that is there is appended to."),
     ] = None,
-    split: Annotated[str, typer.Option(help="Embed this split: train or test.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="Embed this split: train, val, test, or another.")
+    ] = "train",
     dtype: Annotated[
         str,
         typer.Option(help="Store the rows as float32, or as bfloat16 at half the size."),

@@ -16,6 +16,7 @@ from PIL import Image
 
 from zoo.data.image_files import open_image, open_regular
 from zoo.data.images import SUFFIXES, LazyImage
+from zoo.data.splits import hold_out
 from zoo.errors import DataError
 
 IGNORED = 255
@@ -108,40 +109,94 @@ class SegmentationSplit:
         _raise_faults(f"the {self.name} split", faults)
 
 
-def open_segmentation(data: str | Path) -> tuple[SegmentationSplit, SegmentationSplit]:
+def open_segmentation(
+    data: str | Path,
+    *,
+    train: str = "train",
+    test: str = "test",
+    holdout: float | None = None,
+    seed: int = 0,
+) -> tuple[SegmentationSplit, SegmentationSplit]:
     """Open the training and the test split of a folder; no image is read yet.
 
     Args:
         data: the folder with ``JPEGImages/``, or one above it, as ``VOCdevkit``.
+        train: the list to learn from.
+        test: the list to score on.
+        holdout: score on this share (0–1) of the training list in its place.
+        seed: of the images that are held out.
 
     Returns:
-        The first that there are of trainval and test, train and test, train and val.
+        The lists that were named; unless there are other names than ``train`` and ``test``, the
+        first that there are of trainval and test, train and test, train and val.
 
     Raises:
         DataError: if there is no such folder, or it lacks splits or files that they list.
     """
     root = _find_root(Path(data))
     lists = root / "ImageSets" / "Segmentation"
-    for train, test in _SPLITS:
-        if (lists / f"{train}.txt").is_file() and (lists / f"{test}.txt").is_file():
-            break
-    else:
-        existing = ", ".join(sorted(path.name for path in lists.glob("*.txt"))) or "nothing"
-        raise DataError(
-            f"{lists}: expected train.txt and test.txt (or trainval.txt, val.txt), found {existing}"
-        )
+    train, test = _choose_lists(lists, train, None if holdout is not None else test)
     images = {}
     for path in sorted((root / "JPEGImages").glob("*")):
         if path.suffix.lower() in SUFFIXES:
             images[path.stem] = path
     classes = _read_classes(root)
     train_split = _open_split(root, train, classes, images)
+    if holdout is not None:
+        return _hold_out(train_split, holdout, seed)
     test_split = _open_split(root, test, classes, images)
     both = set(train_split.images) & set(test_split.images)
     if both:
         names = ", ".join(sorted(path.stem for path in both)[:5])
         raise DataError(f"{lists}: {train}.txt and {test}.txt share {len(both)} images: {names}")
     return train_split, test_split
+
+
+def _choose_lists(lists: Path, train: str, test: str | None) -> tuple[str, str]:
+    """The names of the lists to learn from and to score on.
+
+    Args:
+        lists: their folder.
+        train: as it was asked for.
+        test: likewise; None where none is needed, and the training list's name stands for it.
+    """
+    candidates = [(train, train if test is None else test)]
+    if test is None and train == "train":
+        candidates.insert(0, ("trainval", "trainval"))
+    elif (train, test) == ("train", "test"):
+        candidates = list(_SPLITS)
+    for pair in candidates:
+        if all((lists / f"{name}.txt").is_file() for name in pair):
+            return pair
+    existing = ", ".join(sorted(path.name for path in lists.glob("*.txt"))) or "nothing"
+    expected = "train.txt and test.txt (or trainval.txt, val.txt)"
+    if (train, test) != ("train", "test"):
+        expected = " and ".join(sorted({f"{name}.txt" for name in candidates[-1]}))
+    raise DataError(f"{lists}: expected {expected}, found {existing}")
+
+
+def _hold_out(
+    split: SegmentationSplit, share: float, seed: int
+) -> tuple[SegmentationSplit, SegmentationSplit]:
+    """Split images at random; an image has many classes, so that there are no strata.
+
+    Raises:
+        DataError: if there is one image only.
+    """
+    kept, held = hold_out(np.zeros(len(split), np.int64), share, seed)
+    if not len(held):
+        raise DataError(f"{split.images[0]}: the only image; one more is needed to hold one out")
+    parts = []
+    for indices in (kept, held):
+        parts.append(
+            SegmentationSplit(
+                name=split.name,
+                classes=split.classes,
+                images=[split.images[index] for index in indices],
+                masks=[split.masks[index] for index in indices],
+            )
+        )
+    return parts[0], parts[1]
 
 
 def _find_root(data: Path) -> Path:

@@ -114,3 +114,22 @@ def test_a_folder_that_is_none_gets_one_message(tmp_path):
         open_segmentation(tmp_path / "nowhere")
     with pytest.raises(DataError, match="not in VOC's segmentation layout"):
         open_segmentation(tmp_path)
+
+
+def test_lists_are_chosen_by_name(root):
+    lists = root / "ImageSets" / "Segmentation"
+    (lists / "mini.txt").write_text("000\n001\n")
+    train, test = open_segmentation(root, train="mini", test="test")
+    assert (train.name, len(train), test.name) == ("mini", 2, "test")
+    with pytest.raises(DataError, match=r"expected none\.txt and train\.txt, found .*mini\.txt"):
+        open_segmentation(root, test="none")
+
+
+def test_a_part_of_the_training_list_can_be_held_out(root):
+    (root / "ImageSets" / "Segmentation" / "test.txt").unlink()
+    train, test = open_segmentation(root, holdout=0.25, seed=1)
+    assert (len(train), len(test)) == (6, 2)
+    assert not set(train.images) & set(test.images)
+    assert open_segmentation(root, holdout=0.25, seed=1)[1].images == test.images
+    for split in (train, test):
+        split.check()
