@@ -105,11 +105,14 @@ def _shares(amount: str, share: float, counts: list[int]) -> list[int]:
     return sizes
 
 
-def read_list(path: Path) -> list[str]:
-    """The lines of a text file of names, without empty ones.
+def read_list(path: Path) -> list[tuple[str, ...]]:
+    r"""The lines of a text file of names, without empty ones.
 
-    UTF-8 with or without a byte order mark, or UTF-16 with one; any line ends. In a file of other
-    bytes those stand as in the names of files.
+    UTF-8 with or without a byte order mark, or UTF-16 with one; any line ends.
+
+    Returns:
+        For each line what it may mean: one text, or for bytes that are no UTF-8 the text with these
+        as ``\xe9``, as they stand in keys, and the text in Latin-1.
 
     Raises:
         DataError: if it cannot be read.
@@ -118,12 +121,21 @@ def read_list(path: Path) -> list[str]:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    encoding = "utf-8-sig"
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    text = content.decode(encoding, "backslashreplace")
-    lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
-    return [line for line in lines if line]
+        content = content.decode("utf-16", "replace").encode()
+    content = content.removeprefix(codecs.BOM_UTF8)
+    lines = []
+    for line in content.splitlines():
+        if line.strip():
+            lines.append(_spellings(line.strip()))
+    return lines
+
+
+def _spellings(line: bytes) -> tuple[str, ...]:
+    try:
+        return (line.decode(),)
+    except UnicodeDecodeError:
+        return (line.decode("utf-8", "backslashreplace"), line.decode("latin-1"))
 
 
 def _listed(source: Source, path: Path) -> NDArray[np.int64]:
@@ -138,7 +150,14 @@ def _listed(source: Source, path: Path) -> NDArray[np.int64]:
     for index, key in enumerate(keys):
         index_of[key] = index
     lines = read_list(path)
-    missing = [line for line in lines if line not in index_of]
+    missing: list[str] = []
+    indices: list[int] = []
+    for spellings in lines:
+        found = [index_of[text] for text in spellings if text in index_of]
+        if found:
+            indices.append(found[0])
+        else:
+            missing.append(spellings[0])
     if missing:
         raise DataError(
             f"{path}: {len(missing)} of {len(lines)} images are not in {source.data}, "
@@ -146,4 +165,4 @@ def _listed(source: Source, path: Path) -> NDArray[np.int64]:
         )
     if len(lines) < 2:
         raise DataError(f"{path}: names {len(lines)} images, at least 2 are needed")
-    return np.unique([index_of[line] for line in lines])
+    return np.unique(indices)

@@ -51,7 +51,13 @@ def test_published_lists_are_read_by_key_or_name(image_folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("encoding", "end"),
-    [("utf-8", "\n"), ("utf-8-sig", "\r\n"), ("utf-16", "\r\n"), ("utf-8", "\r")],
+    [
+        ("utf-8", "\n"),
+        ("utf-8-sig", "\r\n"),
+        ("utf-16", "\r\n"),
+        ("utf-8", "\r"),
+        ("latin-1", "\r\n"),
+    ],
 )
 def test_lists_are_read_in_any_common_encoding(tmp_path, picture, encoding, end):
     for name in ("café", "dog"):
