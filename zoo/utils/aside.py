@@ -27,6 +27,12 @@ def is_aside(name: str) -> bool:
     return _ASIDE.fullmatch(name) is not None
 
 
+def is_own(name: str) -> bool:
+    """Whether a file name is a temporary one that this process made, and so holds the lock on."""
+    match = _ASIDE.fullmatch(name)
+    return match is not None and int(match[1]) == os.getpid()
+
+
 def _clip(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[:_CLIPPED])
 

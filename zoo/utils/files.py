@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from zoo.errors import NpidError, RunError
-from zoo.utils.aside import create_file, create_folder, recover, remove, swap, sweep
+from zoo.utils.aside import create_file, create_folder, is_own, recover, remove, swap, sweep
 
 LOCK = ".lock"
 
@@ -200,6 +200,9 @@ def file_lock(path: str | Path) -> Iterator[None]:
     path = Path(path).absolute()
     with _named_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    if is_own(path.parent.name):
+        yield  # a new folder without its name yet: only this process writes in it, and has its lock
+        return
     handle = _lock_folder(path.parent)
     if handle is not None:
         try:

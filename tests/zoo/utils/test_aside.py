@@ -12,7 +12,15 @@ from safetensors.torch import save_file
 
 import zoo
 from zoo.utils import aside
-from zoo.utils.files import LOCK, WriteError, folder_lock, new_file, new_folder, write_text
+from zoo.utils.files import (
+    LOCK,
+    WriteError,
+    file_lock,
+    folder_lock,
+    new_file,
+    new_folder,
+    write_text,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions and signals")
 
@@ -144,3 +152,11 @@ def test_names_as_long_as_the_system_takes_them(tmp_path):
         write_text(tmp_path / ("a" * 256), "x")
     with pytest.raises(WriteError, match="name too long"), new_folder(tmp_path / ("é" * 128)):
         pass
+
+
+def test_a_file_in_a_new_folder_can_be_locked_before_the_folder_has_its_name(tmp_path):
+    with new_folder(tmp_path / "demo") as folder:
+        assert aside.is_own(folder.name) and not aside.is_own("demo")
+        with file_lock(folder / "metrics.json"):
+            (folder / "metrics.json").write_text("[]")
+    assert (tmp_path / "demo" / "metrics.json").read_text() == "[]"
