@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import SettingsError
+from zoo.utils.files import new_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,4 +120,28 @@ def save_plot(figure: Figure, path: str | Path) -> None:
     """
     canvas = new_canvas("--plot", figsize=(6, 4))
     draw_on_axes(canvas.subplots(), figure)
-    canvas.savefig(path, dpi=150)
+    save_canvas(canvas, path, "--plot", dpi=150)
+
+
+def save_canvas(canvas: Any, path: str | Path, purpose: str, dpi: int) -> None:
+    """Write a canvas of matplotlib in one step; the suffix of the path chooses the format.
+
+    Args:
+        canvas: Of :func:`new_canvas`.
+        path: The file.
+        purpose: What wants it, at the start of the message.
+        dpi: Resolution of formats of pixels, dots per inch.
+
+    Raises:
+        SettingsError: If the suffix names no format.
+        WriteError: If the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower().removeprefix(".") or "png"
+    formats = canvas.canvas.get_supported_filetypes()
+    if suffix not in formats:
+        raise SettingsError(
+            f"{purpose} {path}: .{suffix} is no format of plots; choose one of "
+            f"{', '.join(sorted(formats))}"
+        )
+    with new_file(path) as aside:
+        canvas.savefig(aside, dpi=dpi, format=suffix)

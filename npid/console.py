@@ -8,13 +8,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from zoo.errors import printable
 from zoo.utils.files import format_bytes
 
 LINE_INTERVAL = 10.0  # seconds between lines of progress where there is no terminal
 
-out = Console(highlight=False)
-log = Console(stderr=True, highlight=False)
+# without markup: a name with brackets is a name
+out = Console(highlight=False, markup=False)
+log = Console(stderr=True, highlight=False, markup=False)
 
 
 class ProgressBar:
@@ -43,10 +46,10 @@ class ProgressBar:
         self._last_line_time = 0.0
         self.is_live = log.is_terminal
         self.live = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
             console=log,
         )
@@ -124,10 +127,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     shown = Table(show_header=any(columns))
     for i, column in enumerate(columns):
         is_number = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
-        shown.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        shown.add_column(_cell(column), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         shown.add_row(*map(_cell, row))
-    out.print(title, soft_wrap=True)  # a table's own title would be folded to the table's width
+    # a table's own title would be folded to the table's width
+    out.print(printable(title), soft_wrap=True)
     out.print(shown)
 
 
@@ -138,5 +142,6 @@ def print_files(folder: Path) -> None:
             print(f"{path}  {format_bytes(path.stat().st_size)}")
 
 
-def _cell(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+def _cell(value: object) -> Text:
+    """Show a value, letter by letter: in a table strings would be markup."""
+    return Text(f"{value:.2f}" if isinstance(value, float) else printable(str(value)))

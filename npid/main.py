@@ -1,6 +1,8 @@
 """The typer app: commands import what they need when they run, so that help comes at once."""
 
+import io
 import os
+import sys
 from typing import Any
 
 import typer
@@ -24,8 +26,15 @@ from npid.commands import (
 )
 from npid.commands import list as list_
 from npid.task_command import task_command
-from zoo.errors import NpidError, PeerError
+from zoo.errors import NpidError, PeerError, printable
 from zoo.utils.signals import Stopped
+
+
+def _print_any_name() -> None:
+    """Let file names that are no UTF-8, or not of the terminal's letters, be printed as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class _Group(TyperGroup):
@@ -35,12 +44,22 @@ class _Group(TyperGroup):
         from npid.malloc import keep_freed
 
         keep_freed()
+        _print_any_name()
         try:
             return super().invoke(ctx)
         except PeerError as error:  # another process says why
             raise typer.Exit(1) from error
         except NpidError as error:
-            typer.secho(f"npid: {error}", err=True, fg="red")
+            typer.secho(f"npid: {printable(str(error))}", err=True, fg="red")
+            raise typer.Exit(1) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.errno is None:
+                raise
+            where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+            message = f"npid: {where}{error.strerror}; free space, or choose another path"
+            typer.secho(printable(message), err=True, fg="red")
             raise typer.Exit(1) from error
         except Stopped as error:
             if os.environ.get("RANK", "0") == "0":

@@ -11,6 +11,7 @@ import typer
 
 from downstream.task import Task, TaskConfig, TaskInputs
 from npid.options import Device, Json, Model, SkipBad, Workers
+from npid.printing import echo
 from zoo.errors import SettingsError
 
 _COMMON = {"device": (Device, "auto"), "workers": (Workers, 0), "skip_bad": (SkipBad, False)}
@@ -169,13 +170,13 @@ def _run(task: Task[Any], values: dict[str, Any]) -> None:
     shown = task.table(results)
     table(task.headline(inputs, config), shown.columns, shown.rows)
     for note in task.notes(results):
-        typer.echo(f"note: {note}")
+        echo(f"note: {note}")
     if values.get("plot") is not None:
         from downstream.figures import save_plot
 
         for figure in task.figures(results, inputs.model_name)[:1]:
             save_plot(figure, values["plot"])
-        typer.echo(f"drawn in {values['plot']}")
+        echo(f"drawn in {values['plot']}")
     if values["json"] is not None:
         results.append(values["json"])
-        typer.echo(f"added to {values['json']}")
+        echo(f"added to {values['json']}")

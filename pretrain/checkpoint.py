@@ -88,7 +88,14 @@ def read_progress(run: str | Path) -> RunProgress:
             )
         progress = RunProgress(**header)
         _check(progress)
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+    except (
+        SafetensorError,
+        LookupError,
+        TypeError,
+        ValueError,
+        OSError,
+        RecursionError,
+    ) as error:
         raise RunError(f"{path}: not a complete checkpoint ({error})") from error
     return progress
 

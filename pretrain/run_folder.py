@@ -14,7 +14,7 @@ from zoo import RunError, SettingsError
 from zoo.data.content import content_digest
 from zoo.data.source import Source
 from zoo.results import library_versions
-from zoo.utils.files import write_text
+from zoo.utils.files import WriteError, write_text
 from zoo.utils.nested import flatten_dict
 
 
@@ -161,8 +161,11 @@ class MetricsLog:
         if quiet:
             return
         kept = []
-        for line in path.read_text().splitlines() if path.exists() else []:
-            if line.endswith("}") and json.loads(line)["step"] <= last_step:
+        lines: list[str] = []
+        if path.exists():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for line in lines:
+            if _is_before(line, last_step):
                 kept.append(line + "\n")
         write_text(path, "".join(kept))
 
@@ -170,5 +173,20 @@ class MetricsLog:
         """Append a line."""
         if self.quiet:
             return
-        with open(self.path, "a") as file:
-            file.write(json.dumps(values) + "\n")
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise WriteError(
+                f"cannot write {self.path}: {error.strerror or error}; the checkpoint before is "
+                "whole, and --resume goes on from it"
+            ) from error
+
+
+def _is_before(line: str, last_step: int) -> bool:
+    """Whether a line of the log is whole and of a step up to the last one; damaged ones are not."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+    return isinstance(step, int) and step <= last_step

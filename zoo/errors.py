@@ -3,6 +3,9 @@
 The command line prints the message without a traceback; everything else is a bug.
 """
 
+import unicodedata
+
+_UNPRINTABLE = ("Cc", "Cf", "Cs")  # Unicode's control, format and surrogate characters
 _LONGEST = 20_000  # characters of a message
 
 
@@ -17,6 +20,23 @@ def shorten(text: str, length: int) -> str:
         return text
     half = length // 2
     return f"{text[:half]}…({len(text) - 2 * half} more)…{text[-half:]}"
+
+
+def printable(text: str) -> str:
+    r"""Write a text that a file or server has a part in so that a terminal only shows it.
+
+    Control characters, among them the start of escape codes, marks that turn the direction of
+    writing, and halves of characters become escapes; line ends and tabs stay.
+
+    Example:
+        >>> printable("red \x1b[31m")
+        'red \\x1b[31m'
+    """
+    shown = []
+    for character in text:
+        is_plain = character in "\n\t" or unicodedata.category(character) not in _UNPRINTABLE
+        shown.append(character if is_plain else character.encode("unicode_escape").decode())
+    return "".join(shown)
 
 
 class NpidError(Exception):

@@ -103,7 +103,7 @@ class LayerCache(LayerRows):
         try:
             rows = json.loads((self.folder / _MANIFEST).read_text())["rows"]
             return {layer: count for layer, count in rows.items() if self._fits(layer)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return {}
 
     def finished(self, layers: Iterable[str]) -> int:
@@ -151,7 +151,7 @@ class LayerCache(LayerRows):
         """Whether the layer's file is there and as long as its header and the data set say."""
         try:
             return len(np.load(self._path(layer), mmap_mode="r")) == self._count
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return False
 
     def _path(self, layer: str) -> Path:

@@ -135,7 +135,7 @@ def read_manifest(folder: str | Path) -> StoreManifest:
         raise DataError(
             f"{path}: not found; a store is what `npid embed MODEL DATA --out DIR` writes"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}: not the manifest of a store ({error}); embed again into another folder"
         ) from error

@@ -376,14 +376,21 @@ def open_index(store: FeatureStore, kind: str) -> Index:
 def _read_info(store: FeatureStore, kind: str) -> IndexInfo:
     folder = _folder(store, kind)
     try:
-        return IndexInfo(**json.loads((folder / INFO).read_text()))
+        info = IndexInfo(**json.loads((folder / INFO).read_text()))
+        for number in (info.rows, info.candidates, info.probes):
+            if type(number) is not int or number < 0:
+                raise TypeError(f"{number!r} is no number of rows, candidates or probes")
+        for text in (info.kind, info.digest, info.model_sha256, info.sha256):
+            if not isinstance(text, str):
+                raise TypeError(f"{text!r} is no checksum")
+        return info
     except FileNotFoundError as error:
         existing = ", ".join(existing_indices(store)) or "none"
         raise DataError(
             f"{folder}: no such index (there is {existing}); "
             f"`npid index {store.folder} --kind {kind}` builds it"
         ) from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"{folder / INFO}: cannot be read ({error}); build the index again"
         ) from error

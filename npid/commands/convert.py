@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from npid.printing import echo
+
 
 def convert(
     source: Annotated[
@@ -31,4 +33,4 @@ def convert(
     from zoo.interop.convert import convert as convert_file
 
     for line in convert_file(source, to, arch=arch, stem=stem, format=format).lines():
-        typer.echo(line)
+        echo(line)

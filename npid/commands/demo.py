@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from npid.printing import echo
+
 if TYPE_CHECKING:
     from downstream.finetune import FinetuneConfig
     from zoo.results import Results
@@ -70,10 +72,10 @@ def demo(
     columns = ("labels per class", *shown.columns[1:])
     table(f"{title}top-1 on {test} test images, %", columns, shown.rows)
     for part in config.labels:
-        typer.echo(_verdict(results, part))
+        echo(_verdict(results, part))
     picture = f"picture {out / 'demo.png'}" if drawn else "no picture (pip install 'npid-zoo[viz]')"
     seconds = time.monotonic() - began
-    typer.echo(f"results {out / 'metrics.json'}, {picture}; {seconds:.0f} seconds\n\n{_NEXT}")
+    echo(f"results {out / 'metrics.json'}, {picture}; {seconds:.0f} seconds\n\n{_NEXT}")
 
 
 def _is_demo(out: Path) -> bool:
@@ -98,7 +100,7 @@ def _verdict(results: "Results", part: str) -> str:
 def _draw(path: Path, results: "Results", inputs: Any) -> bool:
     """Draw the curve, and a few test digits with the training digits nearest to them."""
     from downstream.features.extract import embeddings
-    from downstream.figures import draw_on_axes, new_canvas
+    from downstream.figures import draw_on_axes, new_canvas, save_canvas
     from downstream.tasks import TASKS
     from zoo.errors import SettingsError
 
@@ -126,7 +128,7 @@ def _draw(path: Path, results: "Results", inputs: Any) -> bool:
         for axis, index in zip(axes[1:], nearest, strict=True):
             wrong = bool(train_labels[index] != test_labels[query])
             _show_digit(axis, inputs.train.image(index), wrong)
-    canvas.savefig(path, dpi=120)
+    save_canvas(canvas, path, "the picture", dpi=120)
     return True
 
 

@@ -24,9 +24,8 @@ Row = tuple[str, str]
 
 def doctor() -> None:
     """Show what is installed, what this machine can do, and what is missing."""
-    import typer
-
     from npid.console import table
+    from npid.printing import echo
 
     clashes = _clashes()
     rows = [
@@ -39,7 +38,7 @@ def doctor() -> None:
     ]
     table("npid doctor", ("", ""), rows)
     if clashes:
-        typer.echo(
+        echo(
             "Another distribution owns one of our packages: reinstall npid-zoo in an environment "
             "of its own."
         )

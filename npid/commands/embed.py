@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from npid.options import Device, SkipBad, Workers
+from npid.printing import echo
 
 
 def embed(
@@ -77,9 +78,7 @@ def _embed(
     with progress_bar("embed", len(open_source(data, split))) as bar:
         store = embed_into_store(model, data, out, config, bar.add)
     megabytes = sum(store.manifest.sizes.values()) / 1e6
-    typer.echo(
-        f"{out}: {len(store):,} rows of {store.dim} {store.manifest.dtype}, {megabytes:.1f} MB"
-    )
+    echo(f"{out}: {len(store):,} rows of {store.dim} {store.manifest.dtype}, {megabytes:.1f} MB")
 
 
 def _verify(folder: Path) -> None:
@@ -92,4 +91,4 @@ def _verify(folder: Path) -> None:
         heading = f"{folder}: damaged; embed again into another folder:"
         raise DataError("\n  ".join([heading, *faults]))
     num_blocks = len(store.manifest.blocks)
-    typer.echo(f"{folder}: {len(store):,} rows, {num_blocks} blocks, all as they were written")
+    echo(f"{folder}: {len(store):,} rows, {num_blocks} blocks, all as they were written")

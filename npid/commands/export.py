@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from npid.printing import echo
+
 
 def export(
     run: Annotated[
@@ -29,4 +31,4 @@ def export(
 
     export_run(run, to, with_bank=bank, replace_old=replace, half=half, license=license)
     print_files(to)
-    typer.echo(f'zoo.load("{to}") loads it.')
+    echo(f'zoo.load("{to}") loads it.')

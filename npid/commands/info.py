@@ -16,6 +16,7 @@ def info(model: Model) -> None:
     """Show what a model is, where it comes from, and what it scored."""
     import zoo
     from npid.console import out, table
+    from zoo.errors import printable
 
     folder = zoo.locate(model)
     backbone = zoo.load(folder)
@@ -30,7 +31,7 @@ def info(model: Model) -> None:
     rows += _file_rows(folder)
     table(model, ("", ""), rows)
     if settings:
-        out.print("settings:", json.dumps(settings))
+        out.print("settings:", printable(json.dumps(settings, default=str)))
     _print_scores(folder)
 
 
@@ -53,7 +54,8 @@ def _data_text(data: Any) -> str:
     """The training data as one line."""
     if isinstance(data, str):
         return data
-    if isinstance(data, dict) and {"name", "count", "digest"} <= set(data):
+    has_all = isinstance(data, dict) and {"name", "count", "digest"} <= set(data)
+    if has_all and isinstance(data["count"], int) and isinstance(data["digest"], str):
         return f"{data['name']}, {data['count']:,} images, digest {data['digest'][:12]}…"
     return json.dumps(data)
 

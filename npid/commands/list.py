@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npid.options import Endpoint
+from npid.printing import echo
 
 if TYPE_CHECKING:
     from zoo.cards import ModelSummary
@@ -33,9 +34,9 @@ def _print_published(org: str, endpoint: str | None) -> None:
     models = hub.list_remote(org, endpoint=endpoint)
     _print_models(f"Published by {org}", models)
     if models:
-        typer.echo("`npid pull MODEL` fetches one.")
+        echo("`npid pull MODEL` fetches one.")
     else:
-        typer.echo(f"{org} has published nothing with npid-zoo.")
+        echo(f"{org} has published nothing with npid-zoo.")
 
 
 def _print_bundled() -> None:
@@ -47,7 +48,7 @@ def _print_bundled() -> None:
         return
     models = [cards.summarize(bundled.FOLDER / name) for name in names]
     _print_models("Pretrained models, here already", models)
-    typer.echo(f'zoo.load("{names[0]}") loads one; `npid info {names[0]}` tells more.\n')
+    echo(f'zoo.load("{names[0]}") loads one; `npid info {names[0]}` tells more.\n')
 
 
 def _print_models(title: str, models: Sequence["ModelSummary"]) -> None:
@@ -77,9 +78,7 @@ def _print_backbones() -> None:
         layers = ", ".join(model.layers)
         rows.append((name, stems, model.embed_dim, round(parameters / 1e6, 2), layers))
     table("Backbones", ("name", "stems", "dim", "million weights", "layers"), rows)
-    typer.echo(
-        "zoo.create(name) makes one; `npid pretrain DATA --out RUN --backbone name` trains one."
-    )
+    echo("zoo.create(name) makes one; `npid pretrain DATA --out RUN --backbone name` trains one.")
 
 
 def _print_losses() -> None:
@@ -91,6 +90,4 @@ def _print_losses() -> None:
         summary = (LOSSES[name].__doc__ or "").partition("\n")[0]
         rows.append((name, summary, ", ".join(setting_names(LOSSES[name].Config())[1:])))
     table("Losses", ("name", "what it minimises", "settings"), rows)
-    typer.echo(
-        "`npid pretrain DATA --out RUN --loss NAME --set loss.SETTING=VALUE` trains with one."
-    )
+    echo("`npid pretrain DATA --out RUN --loss NAME --set loss.SETTING=VALUE` trains with one.")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from npid.options import Device, SkipBad, Workers
+from npid.printing import echo
 
 
 def pretrain(
@@ -127,7 +128,7 @@ def pretrain(
         change_processes=change_processes,
     )
     if os.environ.get("RANK", "0") == "0":
-        typer.echo(f"saved in {run}; `npid export {run} --to DIR` makes a model of it.")
+        echo(f"saved in {run}; `npid export {run} --to DIR` makes a model of it.")
 
 
 def _requested_changes(

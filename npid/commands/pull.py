@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from npid.options import Endpoint
+from npid.printing import echo
 
 
 def pull(
@@ -26,4 +27,4 @@ def pull(
     from zoo import hub
 
     print_files(hub.pull(model, revision=revision, to=to, endpoint=endpoint))
-    typer.echo(f'zoo.load("{to or model}") loads it.')
+    echo(f'zoo.load("{to or model}") loads it.')

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from npid.options import Endpoint
+from npid.printing import echo
 
 
 def push(
@@ -32,7 +33,7 @@ def push(
 
     result = hub.push(directory, repo, private=private, dry_run=dry_run, tag=tag, endpoint=endpoint)
     for line in result.lines():
-        typer.echo(line)
+        echo(line)
     if dry_run:
         out.rule("README.md")
-        typer.echo(result.card)
+        echo(result.card)

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from npid.printing import echo
+
 
 def report(
     paths: Annotated[
@@ -47,7 +49,7 @@ def report(
         "feature stores": len(inputs.stores),
     }
     counts = [f"{name}: {count}" for name, count in sizes.items() if count]
-    typer.echo(f"{to}: {to.stat().st_size / 1e6:.1f} MB ({', '.join(counts)})")
+    echo(f"{to}: {to.stat().st_size / 1e6:.1f} MB ({', '.join(counts)})")
 
 
 def _describe_run(run: Path) -> dict[str, Any]:

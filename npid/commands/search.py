@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npid.options import Device, Workers
+from npid.printing import echo
 
 if TYPE_CHECKING:
     from downstream.features.store import FeatureStore
@@ -95,13 +96,13 @@ def search(
     table(f"{store.folder}: {title}", columns, lines[:_LINES_SHOWN])
     if len(lines) > _LINES_SHOWN:
         num_hidden = len(lines) - _LINES_SHOWN
-        typer.echo(f"and {num_hidden} lines more; --json FILE writes them all")
+        echo(f"and {num_hidden} lines more; --json FILE writes them all")
     if json is not None:
         _write_json(json, store, results)
-        typer.echo(f"wrote {json}")
+        echo(f"wrote {json}")
     if sheet is not None and results:
         draw_results(store, results, sheet, queries)
-        typer.echo(f"wrote {sheet}")
+        echo(f"wrote {sheet}")
 
 
 _Lines = tuple[tuple[str, ...], list[tuple[object, ...]]]  # the columns of a table and its lines

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from npid.options import Device
+from npid.printing import echo
 
 _CONNECTIONS = 100  # more at once get 503
 
@@ -55,7 +56,7 @@ def serve(
     listening = _listen(host, port)
     url_host = f"[{host}]" if ":" in host else host
     url = f"http://{url_host}:{listening.getsockname()[1]}/"
-    typer.echo(f"{len(engine):,} images of {folder} at {url} (Ctrl-C ends it)")
+    echo(f"{len(engine):,} images of {folder} at {url} (Ctrl-C ends it)")
     config = uvicorn.Config(
         app, log_level="warning", server_header=False, limit_concurrency=_CONNECTIONS
     )

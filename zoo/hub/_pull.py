@@ -72,7 +72,12 @@ def pull(
         WriteError: If ``to`` is not empty or cannot be written.
     """
     repo, revision = split_revision(model, revision)
-    cache_dir = Path(cache or constants.HF_HUB_CACHE).expanduser()
+    try:
+        cache_dir = Path(cache or constants.HF_HUB_CACHE).expanduser()
+    except RuntimeError as error:
+        raise HubError(
+            f"{model}: there is no home folder to keep models in; set HF_HOME to a folder"
+        ) from error
     repo_cache = cache_dir / repo_folder_name(repo_id=repo, repo_type="model")
     snapshot = _cached(repo_cache, revision) if is_commit(revision) else None
     if snapshot is None:

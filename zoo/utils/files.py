@@ -82,7 +82,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 def write_text(path: str | Path, text: str) -> None:
     """Replace a UTF-8 text file in one step; see :func:`write_bytes`."""
-    write_bytes(path, text.encode())
+    # a file name that is no UTF-8 has no other form in a text; JSON reads this one back
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 @contextlib.contextmanager

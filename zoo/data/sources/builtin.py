@@ -14,8 +14,16 @@ from zoo.errors import DataError, SplitError
 
 def cache_folder() -> Path:
     """Where downloaded data sets are kept: ``NPID_CACHE``, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "npid"
-    return Path(os.environ.get("NPID_CACHE", default))
+    if "NPID_CACHE" in os.environ:
+        return Path(os.environ["NPID_CACHE"])
+    if "XDG_CACHE_HOME" in os.environ:
+        return Path(os.environ["XDG_CACHE_HOME"]) / "npid"
+    try:
+        return Path.home() / ".cache" / "npid"
+    except RuntimeError as error:
+        raise DataError(
+            "there is no home folder to keep data sets in; set NPID_CACHE to a folder"
+        ) from error
 
 
 def _check_split(data: str, split: str, splits: tuple[str, ...] = ("train", "test")) -> None:
