@@ -1,9 +1,10 @@
 """What results tell of the data set: what was left out of it, and what was assumed."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from downstream.detection.annotations import DetectionSplit
+if TYPE_CHECKING:  # what reads annotations takes long to import, and the command line needs names
+    from downstream.detection.annotations import DetectionSplit
 
 CLIPPED = "boxes clipped to their image"
 EMPTY = "boxes without area left out"
@@ -12,7 +13,7 @@ NOTES = "notes"
 _MAX_LISTED = 100
 
 
-def data_details(*splits: DetectionSplit) -> dict[str, Any]:
+def data_details(*splits: "DetectionSplit") -> dict[str, Any]:
     """Count what was changed or left out.
 
     Returns:
