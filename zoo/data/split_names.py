@@ -93,11 +93,13 @@ def choose_files(files: Sequence[tuple[str | None, Path]], split: str) -> list[P
         files: as of :func:`split_files`.
         split: of :func:`canonical_split`.
     """
+    by_split: dict[str | None, list[Path]] = {}
+    for its_split, path in files:
+        by_split.setdefault(its_split, []).append(path)
     for name in stand_ins(split):
-        chosen = [path for its_split, path in files if its_split == name]
-        if chosen:
-            return chosen
-    unnamed = [path for its_split, path in files if its_split is None]
+        if name in by_split:
+            return by_split[name]
+    unnamed = by_split.get(None, [])
     if split == "train":
         return unnamed
     if split in WORDS:
