@@ -65,23 +65,11 @@ def knn_monitor(
             start, end = bounds[communicator.rank : communicator.rank + 2]
             share = Subset(test, np.arange(start, end))
         local_queries, readable = embeddings(model, share, device=device, workers=workers)
-        chunks = []
-        for chunk in bank.iter_chunks(_ROWS_PER_CHUNK):
-            chunks.append(chunk.float())
-        rows = torch.cat(chunks)
-        queries = torch.cat(communicator.all_gather_object(local_queries)).to(rows.device)
+        queries = torch.cat(communicator.all_gather_object(local_queries))
         votes = _voters(train_labels, train.bad)
-        first_row, _ = bank.local_range
-        voters = votes[first_row : first_row + len(rows)].nonzero()[:, 0]
-        if len(voters) < len(rows):
-            rows = rows[voters.to(rows.device)]
         k = min(_NEIGHBOURS, int(votes.sum()))
-        cosines = queries.new_empty(len(queries), 0)
-        neighbours = torch.empty(len(queries), 0, dtype=torch.int64)
-        if len(rows):
-            cosines, positions = nearest(rows, queries, min(k, len(rows)))
-            neighbours = train_labels[voters[positions.cpu()] + first_row]
-        cosines, neighbours = merge_nearest(communicator, cosines.cpu(), neighbours, k, bounds)
+        cosines, neighbours = _nearest_local(bank, queries, train_labels, votes, k)
+        cosines, neighbours = merge_nearest(communicator, cosines, neighbours, k, bounds)
         predicted = class_votes(cosines, neighbours, _TEMPERATURE, num_classes).argmax(1)
         share_labels, _ = share.require_labels()
         correct = (predicted == torch.from_numpy(share_labels))[readable].sum()
@@ -95,6 +83,34 @@ def knn_monitor(
         return {"top1": top1}
 
     return monitor
+
+
+def _nearest_local(
+    bank: MemoryBank, queries: Tensor, labels: Tensor, votes: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """The nearest of this process's rows that may vote, on the CPU.
+
+    Args:
+        bank: Of all training images.
+        queries: Q×D.
+        labels: N class numbers of the training images.
+        votes: N bools, which of them may vote.
+        k: Neighbours at most.
+
+    Returns:
+        Q×c cosines, falling, and Q×c labels.
+    """
+    rows = torch.cat([chunk.float() for chunk in bank.iter_chunks(_ROWS_PER_CHUNK)])
+    queries = queries.to(rows.device)
+    first_row, _ = bank.local_range
+    voters = votes[first_row : first_row + len(rows)].nonzero()[:, 0]
+    if len(voters) < len(rows):
+        rows = rows[voters.to(rows.device)]
+    if not len(rows):
+        nothing = torch.empty(len(queries), 0)
+        return nothing, nothing.long()
+    cosines, positions = nearest(rows, queries, min(k, len(rows)))
+    return cosines.cpu(), labels[voters[positions.cpu()] + first_row]
 
 
 def _voters(labels: Tensor, bad: set[int]) -> Tensor:

@@ -254,24 +254,28 @@ def find_new_images(writer: StoreWriter, source: Source) -> NewImages:
     for name in source.classes or []:
         if name not in manifest.classes:
             manifest.classes.append(name)
-    last = manifest.parts[-1] if manifest.parts else None
-    current_part = (data, source.split, _CONTENT)
-    if last is not None and (last.data, last.split, last.fingerprints) == current_part:
-        last.digest = source.digest
-    elif indices:
-        manifest.parts.append(
-            Part(
-                data=data,
-                split=source.split,
-                digest=source.digest,
-                first=manifest.count,
-                fingerprints=_CONTENT,
-            )
-        )
+    _open_part(manifest, data, source, has_new=bool(indices))
     writer.save()
     return NewImages(
         indices=np.array(indices, np.int64), fingerprints=np.array(fingerprints, np.int64)
     )
+
+
+def _open_part(manifest: StoreManifest, data: str, source: Source, *, has_new: bool) -> None:
+    """Go on with the last part where it is of this source, or add one for new images."""
+    last = manifest.parts[-1] if manifest.parts else None
+    current_part = (data, source.split, _CONTENT)
+    if last is not None and (last.data, last.split, last.fingerprints) == current_part:
+        last.digest = source.digest
+    elif has_new:
+        part = Part(
+            data=data,
+            split=source.split,
+            digest=source.digest,
+            first=manifest.count,
+            fingerprints=_CONTENT,
+        )
+        manifest.parts.append(part)
 
 
 def _refuse(source: Source, folder: Path, what: str, keys: list[str]) -> None:
