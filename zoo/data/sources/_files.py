@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from zoo.data.image_files import UnfitImageError, open_regular, read_bytes
+
 _SECOND = 1_000_000_000  # nanoseconds
 _HASHED_TOGETHER = 1 << 20  # bytes
 
@@ -16,10 +18,10 @@ def file_size(path: Path) -> int:
 
 
 def file_bytes(path: Path) -> bytes | None:
-    """The content of a file; None where it cannot be read."""
+    """The content of an image file; None where it cannot be read."""
     try:
-        return path.read_bytes()
-    except OSError:
+        return read_bytes(path)
+    except (OSError, UnfitImageError):
         return None
 
 
@@ -34,14 +36,14 @@ def file_state(path: Path) -> str:
         state = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
         if status.st_mtime_ns % _SECOND == 0 and status.st_ctime_ns % _SECOND == 0:
             state += f" {_hash(path)}"
-    except OSError:
+    except (OSError, UnfitImageError):
         return "absent"
     return state
 
 
 def _hash(path: Path) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while block := file.read(_HASHED_TOGETHER):
             digest.update(block)
     return digest.hexdigest()

@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from zoo.data.image_files import UnfitImageError, open_regular
 from zoo.data.image_suffixes import SUFFIXES, unread_suffix_hint
+from zoo.errors import DataError
 
 # the first bytes of common kinds of images, for files without a suffix
 _MAGIC = (
@@ -17,6 +19,8 @@ _MAGIC = (
     b"II*\x00",
     b"MM\x00*",
 )
+_MAX_DEPTH = 100  # folders within one another
+_MAX_LINKED = 100_000  # folders reached through links
 _LISTED = 4  # names in a line
 
 
@@ -30,20 +34,48 @@ def suffix_of(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def walk(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[str]:
+def walk(folder: Path) -> Iterator[str]:
     """Yield the paths of all files below, relative to the folder, hidden ones too.
 
     A symlink that leads back up is not followed.
+
+    Raises:
+        DataError: if folders are nested too deep, or links to folders make too many paths: n of
+            them, each to the next folder, can make 2ⁿ.
     """
-    above = above | {os.path.realpath(folder)}
-    for entry in os.scandir(folder):
-        if entry.is_dir():
+    return _Walk(folder).below(folder, frozenset(), is_linked=False)
+
+
+class _Walk:
+    """One walk, and how many folders it may still enter through links."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._linked_left = _MAX_LINKED
+
+    def below(self, folder: Path, above: frozenset[str], *, is_linked: bool) -> Iterator[str]:
+        """Yield the paths of all files below a folder, relative to it."""
+        above = above | {os.path.realpath(folder)}
+        if len(above) > _MAX_DEPTH:
+            raise DataError(f"{self._root}: holds folders nested deeper than {_MAX_DEPTH}")
+        with os.scandir(folder) as entries:
+            listed = list(entries)
+        for entry in listed:
+            if not entry.is_dir():
+                yield entry.name
+                continue
             if os.path.realpath(entry.path) in above:
                 continue
-            for path in walk(Path(entry.path), above):
+            entry_is_linked = is_linked or entry.is_symlink()
+            self._linked_left -= entry_is_linked
+            if self._linked_left < 0:
+                raise DataError(
+                    f"{self._root}: links to folders lead to more than {_MAX_LINKED:,} folders; "
+                    "remove links that lead to the same ones"
+                )
+            below = self.below(Path(entry.path), above, is_linked=entry_is_linked)
+            for path in below:
                 yield f"{entry.name}/{path}"
-        else:
-            yield entry.name
 
 
 def is_hidden(path: str) -> bool:
@@ -123,7 +155,7 @@ def _images(paths: list[str]) -> str:
 
 def _looks_like_an_image(path: Path) -> bool:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return file.read(8).startswith(_MAGIC)
-    except OSError:
+    except (OSError, UnfitImageError):
         return False

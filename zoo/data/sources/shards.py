@@ -77,8 +77,8 @@ def _read_index(shard: Path) -> _Index:
                 elif suffix.lower() == _LABEL_FILE:
                     text = _read_label(archive, member)
                     try:
-                        labels[stem] = int(text)
-                    except ValueError:
+                        labels[stem] = int(np.int64(int(text)))
+                    except (ValueError, OverflowError):
                         problem = problem or (
                             f"{shard.name}: {member.name} holds {text!r}, expected a class number"
                         )
