@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 # module: where its tests are, or why there are none
 ELSEWHERE: dict[str, str] = {
+    "npid/printing.py": "tests/faults/test_terminal.py",
     "zoo/cards/released.py": "tests/contracts/test_model_cards.py",
     "zoo/hub/_client.py": "tests/faults/test_hub_faults.py",
     "zoo/models/backbone.py": "tests/contracts/test_backbones.py",

@@ -98,7 +98,11 @@ EDITS = st.lists(EDIT, min_size=1, max_size=4)
 
 def many(examples):
     return settings(
-        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
     )
 
 
