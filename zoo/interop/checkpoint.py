@@ -1,6 +1,7 @@
 """Backbones and memory banks out of other projects' checkpoints."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from zoo.errors import ModelError, SettingsError
 from zoo.interop import unpickle
 from zoo.interop.conversion import Conversion
 from zoo.interop.layouts import Layout, find_projection, recognise
+from zoo.interop.trunks import find_layout, infer_backbone
 from zoo.models import BACKBONES, Backbone, InputSpec, create
 from zoo.models.model_dir import load_strictly, read_tensors, sha256
 from zoo.utils.files import format_bytes
@@ -28,7 +30,14 @@ _MAX_BANK_PARAMS = 16  # numbers beside a bank
 
 
 def read_checkpoint(
-    path: str | Path, *, arch: str | None = None, stem: str | None = None
+    path: str | Path,
+    *,
+    arch: str | None = None,
+    stem: str | None = None,
+    prefix: str | None = None,
+    size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> tuple[Backbone, Tensor | None, Conversion]:
     """Read the backbone and the memory bank in another project's checkpoint.
 
@@ -37,8 +46,12 @@ def read_checkpoint(
 
     Args:
         path: ``torch.save`` file, pickle or safetensors file.
-        arch: the backbone; may be left out where the file names it.
+        arch: the backbone; may be left out where the file names it, or its shapes do.
         stem: the stem, where the shape of the first convolution does not tell.
+        prefix: what comes before the backbone's names, where the file holds several.
+        size: side of the images that it was trained on, pixels.
+        mean: of the three RGB channels, 0–1, that images were normalised with.
+        std: their standard deviation.
 
     Returns:
         The backbone in eval mode, the bank (N×D) or None, and a report.
@@ -53,14 +66,11 @@ def read_checkpoint(
     if arch is None:
         arch = _named_backbone(entries)
     if arch is None:
-        raise SettingsError(
-            f"{path} does not say which backbone it holds; name it: {', '.join(BACKBONES)}"
-        )
-    try:
-        layout = recognise([*tensors, *entries], f"{BACKBONES[arch].first_conv}.weight")
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
-    model, report = _build(path, tensors, layout, arch, stem)
+        arch = infer_backbone(tensors, str(path))
+    layout = _layout(path, tensors, entries, arch, prefix)
+    given = _GivenInput(size, mean, std)
+    given.check()
+    model, report = _build(path, tensors, layout, arch, stem, given)
 
     bank_name, bank_notes = _find_bank(tensors, layout, model.embed_dim)
     bank = tensors[bank_name].float() if bank_name else None
@@ -78,6 +88,81 @@ def read_checkpoint(
         notes=report.notes + bank_notes,
     )
     return model, bank, report
+
+
+def _layout(
+    path: Path, tensors: dict[str, Tensor], entries: dict[str, Any], arch: str, prefix: str | None
+) -> Layout:
+    """The known layout of a file, or else one found by the shapes of its tensors."""
+    if prefix is not None:
+        layout = find_layout(tensors, arch, prefix, str(path))
+        assert layout is not None
+        return layout
+    try:
+        return recognise([*tensors, *entries], f"{BACKBONES[arch].first_conv}.weight")
+    except ModelError as error:
+        layout = find_layout(tensors, arch, None, str(path))
+        if layout is not None:
+            return layout
+        raise ModelError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _GivenInput:
+    """What the user says of the images that a backbone expects; None where nothing.
+
+    Attributes:
+        size: side in pixels.
+        mean: of the RGB channels.
+        std: their standard deviation.
+    """
+
+    size: int | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+
+    def check(self) -> None:
+        """Check every value.
+
+        Raises:
+            SettingsError: for values that cannot be.
+        """
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) != 3:
+                raise SettingsError(f"{name} takes three numbers, got {len(values)}")
+        if self.size is not None and self.size < 1:
+            raise SettingsError(f"size must be at least 1 pixel, got {self.size}")
+        if self.std is not None and min(self.std) <= 0:
+            raise SettingsError("std must be above 0")
+
+    def applied_to(self, spec: InputSpec) -> InputSpec:
+        """The input with what is given in place of what was assumed."""
+        if self.size is not None:
+            spec = replace(spec, size=self.size)
+        if self.mean is not None:
+            red, green, blue = self.mean
+            spec = replace(spec, mean=(red, green, blue))
+        if self.std is not None:
+            red, green, blue = self.std
+            spec = replace(spec, std=(red, green, blue))
+        return spec
+
+    def assumptions(self, spec: InputSpec) -> list[str]:
+        """A note on what is assumed as ``spec`` has it, if anything is."""
+        assumed = []
+        if self.size is None:
+            assumed.append(f"images of {spec.size} pixels (--size)")
+        if self.mean is None:
+            assumed.append(f"a mean of {_numbers(spec.mean)} (--mean)")
+        if self.std is None:
+            assumed.append(f"a standard deviation of {_numbers(spec.std)} (--std)")
+        if not assumed:
+            return []
+        return [f"the file does not say what its images were like; assumed: {'; '.join(assumed)}"]
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def bank_shape(bank: Tensor | None) -> tuple[int, int] | None:
@@ -133,7 +218,12 @@ def _named_backbone(entries: dict[str, Any]) -> str | None:
 
 
 def _build(
-    path: Path, tensors: dict[str, Tensor], layout: Layout, arch: str, stem: str | None
+    path: Path,
+    tensors: dict[str, Tensor],
+    layout: Layout,
+    arch: str,
+    stem: str | None,
+    given: "_GivenInput",
 ) -> tuple[Backbone, Conversion]:
     """The backbone with the file's tensors, as fp32, and the report on them.
 
@@ -141,10 +231,14 @@ def _build(
     """
     family = BACKBONES[arch]
     names = _trunk_names(tensors, layout)
-    stem, notes = _choose_stem(tensors[names[f"{family.first_conv}.weight"]], arch, stem)
+    stem, notes = _choose_stem(
+        tensors[names[f"{family.first_conv}.weight"]], arch, stem, layout.stem
+    )
     width = create(arch, embed_dim=1, stem=stem).feature_dim
     projection = _projection(tensors, layout, family.projection, width)
-    input = CIFAR_INPUT if layout.is_cifar else None
+    input = CIFAR_INPUT if layout.is_cifar else family.default_input(stem)
+    assumptions = [] if layout.is_cifar else given.assumptions(input)
+    input = given.applied_to(input)
     model = create(arch, embed_dim=projection.embed_dim, stem=stem, input=input)
 
     state = model.state_dict()
@@ -176,7 +270,7 @@ def _build(
         embed_dim=model.embed_dim,
         used=used | projection.sources,
         missing=missing,
-        notes=notes + projection.notes,
+        notes=notes + projection.notes + assumptions,
     )
     return model.eval(), report
 
@@ -191,7 +285,9 @@ def _trunk_names(tensors: dict[str, Tensor], layout: Layout) -> dict[str, str]:
     return names
 
 
-def _choose_stem(first_weight: Tensor, arch: str, requested: str | None) -> tuple[str, list[str]]:
+def _choose_stem(
+    first_weight: Tensor, arch: str, requested: str | None, usual: str | None
+) -> tuple[str, list[str]]:
     """The stem that the first convolution's shape (C×3×K×K) tells, unless one is requested."""
     if requested is not None:
         return requested, []
@@ -200,13 +296,14 @@ def _choose_stem(first_weight: Tensor, arch: str, requested: str | None) -> tupl
     candidates = [stem for stem in kernels if kernels[stem] == kernel]
     if not candidates:
         return next(iter(kernels)), []
+    chosen = usual if usual in candidates else candidates[0]
     notes = []
     if len(candidates) > 1:
         notes.append(
-            f"the file does not say the stride of its {kernel}×{kernel} stem; {candidates[0]!r} "
-            "was taken, another can be asked for"
+            f"the file does not say the stride and padding of its {kernel}×{kernel} stem; "
+            f"{chosen!r} was taken, another can be asked for (--stem: {', '.join(candidates)})"
         )
-    return candidates[0], notes
+    return chosen, notes
 
 
 @dataclass(frozen=True)

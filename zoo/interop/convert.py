@@ -1,5 +1,6 @@
 """Other projects' checkpoints as model directories, and models as files of other libraries."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,10 @@ def convert(
     *,
     arch: str | None = None,
     stem: str | None = None,
+    prefix: str | None = None,
+    size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     format: str = "safetensors",
 ) -> Conversion:
     """Convert a checkpoint of another project, or a model directory.
@@ -33,6 +38,10 @@ def convert(
             replaced.
         arch: the backbone, where the source does not tell.
         stem: its stem, where the source does not tell.
+        prefix: what comes before the backbone's names, where the file holds several.
+        size: side of the images that it was trained on, pixels, where the source does not tell.
+        mean: of the RGB channels, 0–1, where the source does not tell.
+        std: their standard deviation, where the source does not tell.
         format: ``safetensors`` (a model directory, with the memory bank), ``detectron2`` (a
             ``.pkl`` for its ResNets) or ``torchvision`` (flat safetensors under torchvision's
             names).
@@ -52,7 +61,9 @@ def convert(
     if source.is_dir():
         model, bank, report = _read_directory(source, arch, stem)
     else:
-        model, bank, report = read_checkpoint(source, arch=arch, stem=stem)
+        model, bank, report = read_checkpoint(
+            source, arch=arch, stem=stem, prefix=prefix, size=size, mean=mean, std=std
+        )
 
     if format == "safetensors":
         save(model, to, bank=bank)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -24,6 +24,8 @@ class Layout:
         mark: starts some name in this layout; None if finding the trunk is mark enough.
         bank: the memory bank, whole name.
         queue: negatives that are no bank of images, whole name.
+        numbering: {number of a module: its name} where the trunk is a plain sequence.
+        stem: the stem of networks with a 3×3 first convolution, where the project has its own.
         is_cifar: whether the network was made for CIFAR's images, with their statistics.
     """
 
@@ -34,13 +36,25 @@ class Layout:
     bank: str | None = None
     queue: str | None = None
     is_cifar: bool = False
+    numbering: Mapping[str, str] = field(default_factory=dict)
+    stem: str | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What comes before the trunk's names, where it is no pattern."""
+        return re.sub(r"\\(.)", r"\1", self.trunk)
 
     def torchvision_name(self, name: str) -> str | None:
         """Name a tensor of the trunk as torchvision does; None for any other tensor."""
+        name = unwrapped(name)
         prefix = re.match(self.trunk, name)
         if prefix is None:
             return None
-        inner = name[prefix.end() :].replace(".shortcut.", ".downsample.")
+        inner = name[prefix.end() :]
+        first, dot, rest = inner.partition(".")
+        inner = (self.numbering.get(first, first) + dot + rest).replace(
+            ".shortcut.", ".downsample."
+        )
         # AlexNet and VGG in parallel: only the convolutions were wrapped
         return inner.replace("features.module.", "features.")
 
@@ -101,13 +115,30 @@ LAYOUTS = (
         projection=r"model\.(module\.)?head\.",
         bank=r"contrast\.(module\.)?memory",
     ),
-    Layout(name="solo-learn / Lightning", trunk=r"state_dict\.(backbone|encoder)\."),
+    Layout(
+        name="solo-learn / Lightning", trunk=r"state_dict\.(backbone|encoder)\.", stem="cifar-pad2"
+    ),
     Layout(
         name="torchvision or timm",
         trunk=r"((state_dict|model|module)\.)*",
         projection=r"((state_dict|model|module)\.)*fc\.",
     ),
 )
+
+
+_WRAPPERS = re.compile(
+    r"(?:(?<=\.)|^)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
+
+
+def unwrapped(name: str) -> str:
+    """A dotted name without what torch.compile and FSDP put into it.
+
+    Example:
+        >>> unwrapped("state_dict._orig_mod.layer1.0.conv1.weight")
+        'state_dict.layer1.0.conv1.weight'
+    """
+    return _WRAPPERS.sub("", name)
 
 
 def recognise(names: Sequence[str], first_weight: str) -> Layout:
@@ -162,7 +193,7 @@ def find_projection(
         raise LookupError("this layout has no projection of one linear layer")
     weights = []
     for name, tensor in tensors.items():
-        if tensor.ndim == 2 and re.match(pattern, name):
+        if tensor.ndim == 2 and re.match(pattern, unwrapped(name)):
             weights.append(name)
     if not weights:
         raise LookupError("the file has no projection")

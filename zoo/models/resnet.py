@@ -12,13 +12,15 @@ from zoo.models.backbone import BACKBONES, FeatureInfo, InputSpec, Stage, TrunkA
 from zoo.models.staged import StagedBackbone
 
 _TORCHVISION_WIDTHS = (64, 128, 256, 512)
+_FULL_RESOLUTION = ("cifar", "cifar-pad2")  # stems that keep the images' resolution
 
 
 class ResNet(StagedBackbone, resnet.ResNet):
     """What the depths have in common.
 
     The stems: ``imagenet`` is 7×7 with stride 2 and a max-pool; ``cifar`` is the authors' 3×3
-    without a max-pool; ``small`` is the same at half the resolution, for CPUs.
+    without a max-pool; ``small`` is the same at half the resolution, for CPUs; ``cifar-pad2`` is
+    the authors' with two pixels of padding, as solo-learn has it.
 
     Attributes:
         block: torchvision's class of residual blocks.
@@ -26,7 +28,7 @@ class ResNet(StagedBackbone, resnet.ResNet):
         widths: channels of each stage, before the block's expansion.
     """
 
-    stems = {"imagenet": 7, "cifar": 3, "small": 3}
+    stems = {"imagenet": 7, "cifar": 3, "small": 3, "cifar-pad2": 3}
     first_conv = "conv1"
     projection = "fc"
     timm_classifier = "fc"
@@ -52,8 +54,9 @@ class ResNet(StagedBackbone, resnet.ResNet):
             num_classes=embed_dim,
         )
         kernel = self.stems[stem]
-        stride = 1 if stem == "cifar" else 2
-        self.conv1 = nn.Conv2d(3, self.widths[0], kernel, stride, kernel // 2, bias=False)
+        stride = 1 if stem in _FULL_RESOLUTION else 2
+        padding = 2 if stem == "cifar-pad2" else kernel // 2
+        self.conv1 = nn.Conv2d(3, self.widths[0], kernel, stride, padding, bias=False)
         if stem != "imagenet":
             self.maxpool = nn.Identity()
         if self.widths != _TORCHVISION_WIDTHS:
@@ -91,7 +94,7 @@ class ResNet(StagedBackbone, resnet.ResNet):
     @property
     def feature_info(self) -> list[FeatureInfo]:
         """Channels and strides of the layers: each stage but the first halves the maps."""
-        reduction = 1 if self.stem == "cifar" else 2
+        reduction = 1 if self.stem in _FULL_RESOLUTION else 2
         features = [FeatureInfo("conv1", self.widths[0], reduction)]
         if self.stem == "imagenet":
             reduction *= 2  # the max-pool
