@@ -1,14 +1,16 @@
 """Finding a backbone in a file of no known layout: by the prefix under which its tensors fit."""
 
+import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.errors import SettingsError
 from zoo.interop.layouts import Layout, unwrapped
-from zoo.models import BACKBONES, Backbone, create
+from zoo.models import BACKBONES, create
 
 # slowly moving copies of the network that is meant
 _COPIES = re.compile(r"(^|\.)(momentum_\w+|\w+_momentum|encoder_k|target_\w+)\.")
@@ -26,40 +28,69 @@ def fitting_layouts(tensors: Mapping[str, Tensor], arch: str) -> list[Layout]:
         A layout for each, the shortest prefix first. Its trunk may also be a plain sequence, whose
         modules have numbers.
     """
-    clean_names = {name: unwrapped(name) for name in tensors}
+    clean_names = [unwrapped(name) for name in tensors]
     layouts: dict[str, Layout] = {}
-    for model in _empty_models(arch):
-        first = f"{model.first_conv}.weight"
-        for numbering in _numberings(model):
-            start = _renamed(first, numbering)
-            for name in clean_names.values():
+    for shapes in _trunk_shapes(arch):
+        for numbering in shapes.numberings:
+            start = _renamed(shapes.first_weight, numbering)
+            for name in clean_names:
                 if name != start and not name.endswith(f".{start}"):
                     continue
                 prefix = name.removesuffix(start)
-                layout = _layout(prefix, model.projection, numbering)
-                if prefix not in layouts and _fits(layout, tensors, model):
+                layout = _layout(prefix, shapes.projection, numbering)
+                if prefix not in layouts and _fits(layout, tensors, shapes):
                     layouts[prefix] = layout
     return [layouts[prefix] for prefix in sorted(layouts, key=len)]
 
 
-def _empty_models(arch: str) -> Iterator[Backbone]:
-    """The backbone without memory for its weights, once for each kernel of its stems."""
+@dataclass(frozen=True)
+class _TrunkShapes:
+    """What a backbone's trunk must have.
+
+    Attributes:
+        first_weight: the name of its first tensor.
+        projection: the name of the projection, which is no part of it.
+        children: its modules.
+        tensors: shape by name, without batch counters.
+        numberings: how the modules may be numbered: not, as they follow one another, or without a
+            max-pool.
+    """
+
+    first_weight: str
+    projection: str
+    children: frozenset[str]
+    tensors: dict[str, torch.Size]
+    numberings: list[dict[str, str]]
+
+
+@functools.cache
+def _trunk_shapes(arch: str) -> list[_TrunkShapes]:
+    """The trunk's shapes, once for each kernel of the backbone's stems."""
     kernels: dict[int, str] = {}
     for stem, kernel in BACKBONES[arch].stems.items():
         kernels.setdefault(kernel, stem)
+    shapes = []
     for stem in kernels.values():
-        with torch.device("meta"):
-            yield create(arch, embed_dim=1, stem=stem)
-
-
-def _numberings(model: nn.Module) -> list[dict[str, str]]:
-    """How the modules may be numbered: not, as they follow one another, or without a max-pool."""
-    names = [name for name, _ in model.named_children()]
-    without_pool = [name for name in names if name != "maxpool"]
-    numberings: list[dict[str, str]] = [{}]
-    for order in (names, without_pool):
-        numberings.append({name: str(number) for number, name in enumerate(order)})
-    return numberings
+        with torch.device("meta"):  # no memory for its weights
+            model = create(arch, embed_dim=1, stem=stem)
+        tensors = {}
+        for name, tensor in model.state_dict().items():
+            if not name.endswith(_SKIPPED) and not name.startswith(f"{model.projection}."):
+                tensors[name] = tensor.shape
+        names = [name for name, _ in model.named_children()]
+        numberings: list[dict[str, str]] = [{}]
+        for order in (names, [name for name in names if name != "maxpool"]):
+            numberings.append({name: str(number) for number, name in enumerate(order)})
+        shapes.append(
+            _TrunkShapes(
+                first_weight=f"{model.first_conv}.weight",
+                projection=model.projection,
+                children=frozenset(names) - {model.projection},
+                tensors=tensors,
+                numberings=numberings,
+            )
+        )
+    return shapes
 
 
 def _renamed(name: str, numbering: Mapping[str, str]) -> str:
@@ -77,22 +108,16 @@ def _layout(prefix: str, projection: str, numbering: Mapping[str, str]) -> Layou
     )
 
 
-def _fits(layout: Layout, tensors: Mapping[str, Tensor], model: Backbone) -> bool:
+def _fits(layout: Layout, tensors: Mapping[str, Tensor], shapes: _TrunkShapes) -> bool:
     """Whether the file has exactly the trunk's tensors where the layout has them."""
-    children = {name for name, _ in model.named_children()} - {model.projection.split(".")[0]}
     found = {}
     for source, tensor in tensors.items():
         name = layout.torchvision_name(source)
-        if name is not None and not name.endswith(_SKIPPED):
+        if name is None or name.endswith(_SKIPPED) or name.startswith(f"{shapes.projection}."):
+            continue
+        if name.split(".")[0] in shapes.children:
             found[name] = tensor.shape
-    expected = {}
-    for name, tensor in model.state_dict().items():
-        if not name.endswith(_SKIPPED) and not name.startswith(f"{model.projection}."):
-            expected[name] = tensor.shape
-    for name in found:
-        if name.split(".")[0] in children and name not in expected:
-            return False
-    return all(found.get(name) == shape for name, shape in expected.items())
+    return found == shapes.tensors
 
 
 def choose_layout(layouts: Sequence[Layout], prefix: str | None, source: str) -> Layout:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from zoo.interop.unpickle.metadata import NOTES, is_note
 from zoo.interop.unpickle.rebuild import BUILDERS, DTYPES, INERT, STORAGES, Array, DType
 
 _PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg", "UserDict": "collections"}
@@ -215,7 +216,7 @@ class Machine:
         if full in DTYPES:
             self._push(DTYPES[full])
             return
-        if full not in BUILDERS and full not in INERT and full not in STORAGES:
+        if not (full in BUILDERS or full in INERT or full in STORAGES or is_note(full)):
             self.refused[full] = None
             if len(self.refused) > _MAX_REFUSED:
                 raise ValueError(f"it names more than {_MAX_REFUSED} unknown things")
@@ -227,7 +228,7 @@ class Machine:
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             raise ValueError("a call of something that is no name")
         self._spend(arguments)
-        build = BUILDERS.get(function.name)
+        build = BUILDERS.get(function.name) or NOTES.get(function.name)
         if build is not None:
             self.tensors -= 1
             if self.tensors < 0:

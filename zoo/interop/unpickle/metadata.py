@@ -24,6 +24,7 @@ _NOTE_MODULES = (
     "ml_collections",
     "mmcv",
     "mmengine",
+    "numpy.dtypes",
     "numpy.random",
     "omegaconf",
     "pathlib",
@@ -88,9 +89,15 @@ def _record(*values: Any) -> list[Any]:
     return [value for value in values if isinstance(value, str | int | float)]
 
 
+def _attribute(*_: Any) -> str:
+    """A method of a logger's, as mmengine's name theirs: nothing is looked up."""
+    return "an attribute"
+
+
 # {name in a pickle: what stands for calling it}
 NOTES: dict[str, Any] = {
     "builtins.complex": _complex,
+    "builtins.getattr": _attribute,
     "builtins.slice": _record,
     "builtins.range": _record,
     "builtins.bytearray": _record,
