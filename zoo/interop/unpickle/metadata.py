@@ -100,6 +100,7 @@ NOTES: dict[str, Any] = {
     "builtins.getattr": _attribute,
     "builtins.slice": _record,
     "builtins.range": _record,
+    "builtins.xrange": _record,
     "builtins.bytearray": _record,
     "collections.deque": _items,
     "datetime.date": _record,

@@ -45,12 +45,12 @@ def test_plain_values_are_what_pickle_makes_of_them(protocol):
     shared = [1, -5, 1 << 70, 2.5, "text", None, True, b"bytes"]
     content = {"a": shared, "b": shared, "c": (1, (2, 3), ()), "d": {}}
     machine, value = run(pickle.dumps(content, protocol))
-    assert value == content and value["a"] is value["b"] and machine.refused == []
+    assert value == content and value["a"] is value["b"] and not machine.refused
 
 
 def test_names_that_could_run_are_listed_and_nothing_runs(capsys):
     machine, _ = run(pickle.dumps([Refused(), Other()]))
-    assert machine.refused == ["builtins.print", "builtins.input"]
+    assert list(machine.refused) == ["builtins.print", "builtins.input"]
     assert capsys.readouterr().out == ""
 
 
