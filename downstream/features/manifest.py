@@ -151,6 +151,9 @@ def _parse(path: Path, content: dict[str, Any]) -> StoreManifest:
     parts = [Part(**part) for part in content.pop("parts")]
     blocks = [Block(**block) for block in content.pop("blocks")]
     manifest = StoreManifest(**content, parts=parts, blocks=blocks)
+    for number in (manifest.dim, *(n for block in blocks for n in (block.end, block.keys_end))):
+        if type(number) is not int or not 0 <= number < 1 << 48:
+            raise TypeError(f"{number!r} is no count of rows, bytes or dimensions")
     if manifest.dtype not in ROW_DTYPES or manifest.count != count or manifest.dim < 1:
         raise ValueError("dtype, dim or count is not right")
     return manifest

@@ -72,7 +72,7 @@ def render(directory: str | Path, *, repo: str | None = None) -> str:
         parameters=count_parameters(model),
         training=_training(meta),
         data=flatten_dict({"data": meta["data"]}) if meta.get("data") else {},
-        versions=flatten_dict(meta.get("versions", {})),
+        versions=flatten_dict(_dictionary(meta.get("versions"))),
         results=results,
         layers=model.layers,
         bank=(directory / BANK).is_file(),
@@ -202,3 +202,8 @@ def _cell(value: Any) -> str:
 
 def _settings_text(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in flatten_dict(settings).items())
+
+
+def _dictionary(value: object) -> dict[str, Any]:
+    """The value if it is a dictionary; an empty one for what a config of others may hold."""
+    return value if isinstance(value, dict) else {}

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -28,3 +30,14 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, change, message):
     change(tmp_path / "s" / MANIFEST)
     with pytest.raises(DataError, match=message):
         FeatureStore.open(tmp_path / "s")
+
+
+@pytest.mark.parametrize("value", [None, -1, 10**30, "x", [], 1.5, True])
+@pytest.mark.parametrize("key", ["end", "keys_end"])
+def test_a_block_whose_counts_are_none_is_refused(tmp_path, key, value):
+    store = make_store(tmp_path / "s", torch.eye(4))
+    content = json.loads((store.folder / MANIFEST).read_text())
+    content["blocks"][0][key] = value
+    (store.folder / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(DataError, match=MANIFEST):
+        FeatureStore.open(store.folder).verify()
