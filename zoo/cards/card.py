@@ -77,6 +77,7 @@ def render(directory: str | Path, *, repo: str | None = None) -> str:
         layers=model.layers,
         bank=(directory / BANK).is_file(),
         in_timm=model.timm_name is not None,
+        in_transformers=model.transformers_compatible,
         in_detectron2=model.detectron2_compatible,
     )
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo.errors import ModelError, SettingsError
 from zoo.interop import unpickle
+from zoo.interop.content import SAFETENSORS, recognise_content
 from zoo.interop.conversion import Conversion
 from zoo.interop.layouts import Layout, find_projection, recognise
 from zoo.interop.trunks import find_layout, infer_backbone
@@ -80,12 +81,13 @@ def read_checkpoint(
     if bank_params is not None and bank_params.numel() <= _MAX_BANK_PARAMS:
         model.meta["converted"]["bank_params"] = bank_params.flatten().tolist()
 
+    assumptions = [] if layout.is_cifar else given.assumptions(model.input)
     used = {*report.used.values(), bank_name}
     report = replace(
         report,
         ignored=[name for name in tensors if name not in used],
         bank=bank_shape(bank),
-        notes=report.notes + bank_notes,
+        notes=report.notes + bank_notes + assumptions,
     )
     return model, bank, report
 
@@ -172,7 +174,7 @@ def bank_shape(bank: Tensor | None) -> tuple[int, int] | None:
 
 def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """All tensors by dotted name, and what else lies at the top of the file."""
-    if path.suffix == ".safetensors":
+    if recognise_content(path) == SAFETENSORS:
         return read_tensors(path), {}
     content = unpickle.read(path)
     if not isinstance(content, dict):
@@ -237,7 +239,6 @@ def _build(
     width = create(arch, embed_dim=1, stem=stem).feature_dim
     projection = _projection(tensors, layout, family.projection, width)
     input = CIFAR_INPUT if layout.is_cifar else family.default_input(stem)
-    assumptions = [] if layout.is_cifar else given.assumptions(input)
     input = given.applied_to(input)
     model = create(arch, embed_dim=projection.embed_dim, stem=stem, input=input)
 
@@ -270,7 +271,7 @@ def _build(
         embed_dim=model.embed_dim,
         used=used | projection.sources,
         missing=missing,
-        notes=notes + projection.notes + assumptions,
+        notes=notes + projection.notes,
     )
     return model.eval(), report
 

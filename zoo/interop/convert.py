@@ -65,6 +65,7 @@ def convert(
             source, arch=arch, stem=stem, prefix=prefix, size=size, mean=mean, std=std
         )
 
+    _check_suffix(to, format)
     if format == "safetensors":
         save(model, to, bank=bank)
         return replace(report, path=to)
@@ -76,6 +77,21 @@ def convert(
     if bank is not None:
         notes.append("the memory bank is not part of this format")
     return replace(report, path=to, notes=notes)
+
+
+def _check_suffix(to: Path, format: str) -> None:
+    """Other libraries tell a file's format by its suffix: refuse one that says another.
+
+    Raises:
+        SettingsError: naming the suffix that fits.
+    """
+    suffixes = {"detectron2": ".pkl", "torchvision": ".safetensors"}
+    expected = suffixes.get(format)
+    if expected is not None and to.suffix != expected:
+        raise SettingsError(
+            f"{to}: a file in the format {format} ends in {expected}, or what reads it takes it "
+            f"for another kind of file; write {to.with_suffix(expected).name}"
+        )
 
 
 def _read_directory(

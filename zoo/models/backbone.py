@@ -206,6 +206,11 @@ class Backbone(nn.Module, ABC):
         return None
 
     @property
+    def transformers_compatible(self) -> bool:
+        """Whether transformers loads every weight; it was tried for the families that say so."""
+        return False
+
+    @property
     def detectron2_compatible(self) -> bool:
         """Whether detectron2's own ResNet can hold the weights."""
         return False

@@ -120,6 +120,11 @@ class ResNet(StagedBackbone, resnet.ResNet):
         return None
 
     @property
+    def transformers_compatible(self) -> bool:
+        """Wherever timm has the network, which transformers wraps."""
+        return self.timm_name is not None
+
+    @property
     def detectron2_compatible(self) -> bool:
         """detectron2 has the stem for ImageNet only."""
         return self.stem == "imagenet"

@@ -21,5 +21,9 @@ class VGG16(SequentialBackbone, vgg.VGG):
 
     @property
     def timm_name(self) -> str | None:
-        """The same name in timm."""
+        """The same name in timm.
+
+        timm's own loader renames fc6 and fc7. What transformers wraps around it does not, and
+        leaves them random: the family is not ``transformers_compatible``.
+        """
         return self.arch

@@ -2,6 +2,7 @@ import json
 import re
 
 import pytest
+import torch
 import yaml
 
 import zoo
@@ -142,3 +143,15 @@ def test_malformed_metrics_get_our_error(folder, content):
     (folder / "metrics.json").write_text(content)
     with pytest.raises(zoo.ModelError, match=r"metrics\.json"):
         cards.render(folder)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "vgg16", "alexnet", "vit_tiny"])
+def test_only_the_loaders_that_were_tried_are_promised(tmp_path, monkeypatch, arch):
+    """Those of ``tests/zoo/interop/test_other_libraries.py``: transformers for ResNets alone."""
+    zoo.save(zoo.create("resnet18", embed_dim=8), tmp_path / "m")
+    with torch.device("meta"):
+        model = zoo.create(arch, embed_dim=8)
+    monkeypatch.setattr("zoo.cards.card.describe", lambda directory: model)
+    card = cards.render(tmp_path / "m")
+    assert ("AutoModel.from_pretrained" in card) == (arch == "resnet18")
+    assert ("timm.create_model" in card) == (model.timm_name is not None)

@@ -68,7 +68,7 @@ def foreign_class(monkeypatch):
         "yacs.config.CfgNode",
         "easydict.EasyDict",
         "pytorch_lightning.callbacks.ModelCheckpoint",
-        ],
+    ],
 )
 def test_a_record_of_another_library_is_inert(tmp_path, foreign_class, name):
     record = foreign_class(name)()
