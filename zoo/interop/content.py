@@ -1,6 +1,5 @@
 """What a file is, told by its first bytes: a suffix is only what somebody called it."""
 
-import pickletools
 from pathlib import Path
 
 from zoo.errors import ModelError
@@ -78,4 +77,4 @@ def _other_kind(start: bytes) -> str | None:
 
 def _is_pickle(start: bytes) -> bool:
     """Whether the bytes begin like a pickle of protocol 2 or later."""
-    return start[:1] == pickletools.code2op["\x80"].code.encode("latin-1") and start[1:2] < b"\x08"
+    return start[:1] == b"\x80" and start[1:2] < b"\x08"
