@@ -121,22 +121,6 @@ class PretrainConfig:
             0 <= self.bank_momentum < 1,
             f"bank_momentum must lie in [0, 1), got {self.bank_momentum}",
         )
-        require(
-            self.bank_dtype in STORAGE_DTYPES,
-            f"bank_dtype must be one of {', '.join(STORAGE_DTYPES)}, got {self.bank_dtype!r}",
-        )
-        require(
-            self.bank_init in ("features", "random"),
-            f"bank_init must be features or random, got {self.bank_init!r}",
-        )
-        require(
-            self.schedule in ("step", "cosine"),
-            f"schedule must be step or cosine, got {self.schedule!r}",
-        )
-        require(
-            self.amp in ("auto", "bfloat16", "float32"),
-            f"amp must be auto, bfloat16 or float32, got {self.amp!r}",
-        )
         require(self.eval_every >= 0, f"eval_every must not be negative, got {self.eval_every}")
         require(
             0 <= self.warmup < math.inf, f"warmup must be a number of epochs, got {self.warmup}"
@@ -150,11 +134,27 @@ class PretrainConfig:
             f"std must be three positive numbers, got {self.std}",
         )
         require(abs(self.seed) < _SEEDS, f"seed must lie between -2^32 and 2^32, got {self.seed}")
+        faults += _unknown_choices(self)
         faults += [f"augment.{fault}" for fault in self.augment.faults()]
         faults += self.loss.faults(2)
         faults += _unbounded(self)
         if faults:
             raise SettingsError("; ".join(faults))
+
+
+def _unknown_choices(config: PretrainConfig) -> list[str]:
+    """Name the settings that are none of the words that they can be."""
+    faults = []
+    if config.bank_dtype not in STORAGE_DTYPES:
+        known = ", ".join(STORAGE_DTYPES)
+        faults.append(f"bank_dtype must be one of {known}, got {config.bank_dtype!r}")
+    if config.bank_init not in ("features", "random"):
+        faults.append(f"bank_init must be features or random, got {config.bank_init!r}")
+    if config.schedule not in ("step", "cosine"):
+        faults.append(f"schedule must be step or cosine, got {config.schedule!r}")
+    if config.amp not in ("auto", "bfloat16", "float32"):
+        faults.append(f"amp must be auto, bfloat16 or float32, got {config.amp!r}")
+    return faults
 
 
 def _unbounded(config: PretrainConfig) -> list[str]:

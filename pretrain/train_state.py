@@ -116,14 +116,7 @@ class TrainState:
         loss = build(config.loss, num_images, config.embed_dim).to(device)
         bounds = shard_bounds(num_images, communicator.size)
         local_range = (bounds[communicator.rank], bounds[communicator.rank + 1])
-        local_bank = LocalBank.random(
-            num_images,
-            config.embed_dim,
-            seed=config.seed,
-            storage=config.bank_dtype,
-            device=str(device),
-            local_range=local_range,
-        )
+        local_bank = _random_bank(config, num_images, local_range, device)
         if fresh and config.bank_init == "features":
             _fill(local_bank, model, batches, config.batch_size, autocast, slice(*local_range))
         bank: MemoryBank = local_bank
@@ -237,6 +230,20 @@ def make_optimizer(parameters: NamedParameters, config: PretrainConfig) -> torch
     ]
     return torch.optim.SGD(
         groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True
+    )
+
+
+def _random_bank(
+    config: PretrainConfig, num_images: int, local_range: tuple[int, int], device: torch.device
+) -> LocalBank:
+    """This process's rows of a bank of random ones, the same for any number of processes."""
+    return LocalBank.random(
+        num_images,
+        config.embed_dim,
+        seed=config.seed,
+        storage=config.bank_dtype,
+        device=str(device),
+        local_range=local_range,
     )
 
 

@@ -72,13 +72,7 @@ def pull(
         WriteError: If ``to`` is not empty or cannot be written.
     """
     repo, revision = split_revision(model, revision)
-    try:
-        cache_dir = Path(cache or constants.HF_HUB_CACHE).expanduser()
-    except RuntimeError as error:
-        raise HubError(
-            f"{model}: there is no home folder to keep models in; set HF_HOME to a folder"
-        ) from error
-    repo_cache = cache_dir / repo_folder_name(repo_id=repo, repo_type="model")
+    repo_cache = _cache_folder(cache, model) / repo_folder_name(repo_id=repo, repo_type="model")
     snapshot = _cached(repo_cache, revision) if is_commit(revision) else None
     if snapshot is None:
         api = HfApi(endpoint=endpoint, token=token)
@@ -92,6 +86,15 @@ def pull(
         source = {"repo": repo, "revision": revision, "commit": snapshot.name}
         (folder / SOURCE).write_text(json.dumps(source, indent=2) + "\n")
     return Path(to)
+
+
+def _cache_folder(cache: str | Path | None, model: str) -> Path:
+    try:
+        return Path(cache or constants.HF_HUB_CACHE).expanduser()
+    except RuntimeError as error:
+        raise HubError(
+            f"{model}: there is no home folder to keep models in; set HF_HOME to a folder"
+        ) from error
 
 
 def _fetch_or_cached(api: HfApi, repo: str, revision: str, repo_cache: Path) -> Path:
