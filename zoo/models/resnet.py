@@ -1,7 +1,7 @@
 """ResNets (He et al. 2016, arXiv 1512.03385): torchvision's class and key names, three stems."""
 
 from collections import OrderedDict
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +71,8 @@ class ResNet(StagedBackbone, resnet.ResNet):
         self.bn1 = nn.BatchNorm2d(self.inplanes)
         for number, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True), 1):
             stride = 1 if number == 1 else 2
-            stage = self._make_layer(self.block, width, depth, stride=stride)  # type: ignore[operator]
+            make_stage: Any = self._make_layer
+            stage = make_stage(self.block, width, depth, stride=stride)
             self.set_submodule(f"layer{number}", stage)
         self.fc = nn.Linear(self.widths[-1] * self.block.expansion, self.embed_dim)
 
