@@ -10,6 +10,8 @@ import pytest
 
 import zoo
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -62,6 +62,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_queries_by_rows_are_never_held():
     out = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
     assert int(out.stdout) < 200e6 < 1000 * 500_000 * 4 / 5

@@ -18,6 +18,8 @@ import zoo
 from zoo.interop import unpickle
 from zoo.models.model_dir import load_directory, read_config, read_tensors
 
+pytestmark = pytest.mark.slow
+
 RUN = {
     "exec",
     "os.system",

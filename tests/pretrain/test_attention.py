@@ -102,6 +102,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dtype", ["bfloat16", "float32"]
 )  # the loop over chunks, and the fused kernel

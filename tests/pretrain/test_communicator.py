@@ -20,6 +20,8 @@ from pretrain.memory_bank import ShardedBank
 from tests.pretrain import processes
 from zoo import InputSpec, RunError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):

@@ -22,6 +22,7 @@ from zoo.data.sources import open_source
 from zoo.utils.files import folder_lock
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -95,6 +96,7 @@ pretrain.pretrain(open_source("digits"), sys.argv[1], config, resume=True, on_st
 """
 
 
+@pytest.mark.slow
 def test_sigkill_at_random_moments_changes_nothing(tmp_path):
     """Killed anywhere and resumed until it ends; equal to a run that was never stopped.
 

@@ -11,6 +11,7 @@ pytest.importorskip(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", detection.shipped_configs())
 def test_a_shipped_config_trains_a_step_and_detects(name):
     from detectron2.config import get_cfg

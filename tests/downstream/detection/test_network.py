@@ -22,6 +22,7 @@ pytest.importorskip(
 )
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("arch", DEPTHS)
 def test_features_inside_detectron2_are_the_zoos(model, photo, arch):
@@ -110,6 +111,7 @@ def test_a_pyramid_over_a_small_stem_and_a_pooler_of_the_wrong_size_say_what_wou
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["resnet18", "vgg16"])
 def test_frozen_stages_take_no_gradient_and_keep_their_statistics(model, photo, arch):
     from downstream.detection.network import NpidBackbone

@@ -33,6 +33,7 @@ def test_the_example_is_a_stock_script_with_two_lines_of_ours():
     ]
 
 
+@pytest.mark.slow
 def test_a_stock_script_trains_and_scores_with_a_shipped_config_unchanged(model, voc, tmp_path):
     from detectron2.data import MetadataCatalog
     from detectron2.data.datasets import register_pascal_voc

@@ -17,6 +17,7 @@ from zoo.utils.signals import Stopped
 pytestmark = pytest.mark.usefixtures("detectron2")
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_a_run_goes_on_from_its_newest_checkpoint(model, voc, tmp_path):
     run = tmp_path / "run"
     start = [model("resnet10"), voc, "--out", run, "--device", "cpu"]

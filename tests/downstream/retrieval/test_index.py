@@ -152,6 +152,7 @@ print(resident(ROWS))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/smaps"), reason="needs Linux's /proc")
 def test_a_first_search_reads_only_the_rows_that_it_re_ranks(tmp_path):
     store = make_store(tmp_path / "s", clustered(20_000))

@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from tests.npid.command_line import npid
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_demo_ends_with_its_table_its_verdict_and_a_picture(tmp_path, monkeypatch):

@@ -52,6 +52,7 @@ def model():
     return model
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_timm_transformers_and_torch_hub_agree_with_us(hub, model, tmp_path):
     pytest.importorskip("timm")
