@@ -3,6 +3,7 @@
 import hashlib
 import re
 import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from huggingface_hub import HfApi
 
 from zoo.errors import HubError
 from zoo.hub._client import call
-from zoo.hub._http import get_json
+from zoo.hub._http import file_headers, get_json
 from zoo.models.model_dir import BANK, CONFIG, WEIGHTS
 from zoo.results import METRICS_FILE
 
@@ -60,12 +61,14 @@ class RepoState:
     Attributes:
         commit: The commit's 40 hex digits.
         files: Name → record.
+        undescribed: Model files that are there, of which the Hub tells no size or checksum.
         private: Whether it is private; None if the Hub does not say.
     """
 
     commit: str
     files: dict[str, FileRecord]
     private: bool | None
+    undescribed: frozenset[str] = frozenset()
 
 
 def hex_digest(content: bytes | Path, *, sha256: bool) -> str:
@@ -165,19 +168,44 @@ def read_repo(api: HfApi, repo: str, revision: str) -> RepoState:
     if not isinstance(siblings, list):
         raise _unlike_a_hub(subject, "siblings", siblings)
     files = {}
+    undescribed = set()
     for sibling in siblings:
         if not isinstance(sibling, dict) or not isinstance(sibling.get("rfilename"), str):
             raise _unlike_a_hub(subject, "an entry of siblings", sibling)
         name = sibling["rfilename"]
         check_file_name(name, repo)
         record = _record(subject, name, sibling)
+        if record is None and name in MODEL_FILES:
+            undescribed.add(name)
         if record is not None:
             files[name] = record
     commit = info.get("sha")
     if not isinstance(commit, str) or not is_commit(commit):
         raise HubError(f"{subject}: the Hub did not say which commit this is")
     private = info.get("private")
-    return RepoState(commit, files, private if isinstance(private, bool) else None)
+    for name in sorted(undescribed):
+        url = f"{api.endpoint}/{repo}/resolve/{commit}/{name}"
+        headers = call(subject, file_headers, api, f"{subject}: {name}", url)
+        record = _record_in_headers(headers)
+        if record is not None:
+            files[name] = record
+    return RepoState(
+        commit,
+        files,
+        private if isinstance(private, bool) else None,
+        frozenset(undescribed - files.keys()),
+    )
+
+
+def _record_in_headers(headers: Mapping[str, str]) -> FileRecord | None:
+    """The record that a file's own answer holds, where a list of files has none."""
+    tag = headers.get("X-Linked-ETag") or headers.get("ETag") or ""
+    digest = tag.removeprefix("W/").strip('"').lower()
+    size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
+    has_digest = _SHA256.fullmatch(digest) or _COMMIT.fullmatch(digest)
+    if not has_digest or not size.isdecimal() or len(size) > 15:
+        return None
+    return FileRecord(int(size), digest)
 
 
 def _record(subject: str, name: str, sibling: dict[str, Any]) -> FileRecord | None:

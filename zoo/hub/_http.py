@@ -110,6 +110,20 @@ def download(api: HfApi, subject: str, url: str, file: BinaryIO, size: int) -> N
         response.close()
 
 
+def file_headers(api: HfApi, subject: str, url: str) -> httpx2.Headers:
+    """Get the headers of a file's first answer, which on a Hub tell its size and checksum.
+
+    Raises:
+        HubError: The subclass for the cause.
+    """
+    headers = build_hf_headers(token=api.token) | {"Accept-Encoding": "identity"}
+    response = _send(url, None, headers, method="HEAD")
+    response.close()
+    if not response.is_success and not response.has_redirect_location:
+        raise status_error(subject, response)
+    return response.headers
+
+
 def _continues(response: httpx2.Response, start: int) -> bool:
     """Whether an answer is the rest of the file from a position on."""
     content_range: str = response.headers.get("Content-Range", "")
@@ -157,11 +171,14 @@ def _open(
 
 
 def _send(
-    url: str, params: dict[str, str | list[str]] | None, headers: dict[str, str]
+    url: str,
+    params: dict[str, str | list[str]] | None,
+    headers: dict[str, str],
+    method: str = "GET",
 ) -> httpx2.Response:
     session = get_session()
     request = session.build_request(
-        "GET", url, params=params, headers=headers, timeout=httpx2.Timeout(_client.TIMEOUT)
+        method, url, params=params, headers=headers, timeout=httpx2.Timeout(_client.TIMEOUT)
     )
 
     def send() -> httpx2.Response:

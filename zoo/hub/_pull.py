@@ -148,6 +148,11 @@ def _fetch(api: HfApi, repo: str, revision: str, repo_cache: Path) -> Path:
     """
     state = read_repo(api, repo, revision)
     missing = [name for name in (CONFIG, WEIGHTS) if name not in state.files]
+    if missing and set(missing) <= state.undescribed:
+        raise HubError(
+            f"{repo}@{revision} holds {' and '.join(missing)}, but the Hub tells no size and "
+            "checksum of it, so it cannot be checked; try another mirror (HF_ENDPOINT)"
+        )
     if missing:
         existing = ", ".join(sorted(state.files)[:8]) or "nothing"
         raise HubError(

@@ -237,6 +237,9 @@ def _publish(
         now = read_repo(api, repo, "main")
         if not _changed(contents, now) and not _stale(contents, now):
             return now
+        if fault is None and now.commit != before.commit and now.undescribed:
+            if set(_changed(contents, now)) <= now.undescribed:
+                return now  # the commit succeeded; the Hub only does not describe its files
         if now.commit != before.commit:
             raise _moved(repo, before.commit, now) from fault
         if fault is None:

@@ -4,7 +4,8 @@ from safetensors.torch import save_file
 
 import zoo
 from zoo import cards
-from zoo.hub import ConflictError, push
+from zoo.errors import HubError
+from zoo.hub import ConflictError, pull, push
 
 REPO = "lab/model"
 
@@ -66,3 +67,39 @@ def test_private_repositories_and_a_directory_that_does_not_load(hub, saved):
 
 def test_the_card_is_what_push_publishes(hub, saved):
     assert push(saved, REPO, endpoint=hub.url, dry_run=True).card == cards.render(saved, repo=REPO)
+
+
+@pytest.fixture
+def bare_lists(monkeypatch):
+    """A Hub whose lists of files have neither sizes nor checksums, as small servers' have."""
+    from zoo.hub import _files
+
+    get_json = _files.get_json
+
+    def without_records(*arguments):
+        info, following = get_json(*arguments)
+        info["siblings"] = [{"rfilename": entry["rfilename"]} for entry in info["siblings"]]
+        return info, following
+
+    monkeypatch.setattr(_files, "get_json", without_records)
+
+
+def test_a_hub_whose_lists_tell_no_sizes_takes_a_push_and_gives_it_back(
+    hub, saved, bare_lists, tmp_path
+):
+    done = push(saved, REPO, endpoint=hub.url)
+    assert done.commit and "model.safetensors" in done.uploaded
+    assert push(saved, REPO, endpoint=hub.url).uploaded == []
+    folder = pull(REPO, endpoint=hub.url, cache=tmp_path / "cache")
+    for name in ("model.safetensors", "config.json"):
+        assert (folder / name).read_bytes() == (saved / name).read_bytes()
+
+
+def test_a_hub_that_tells_no_checksum_at_all_is_no_reason_to_deny_a_push(
+    hub, saved, bare_lists, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("zoo.hub._files._record_in_headers", lambda headers: None)
+    done = push(saved, REPO, endpoint=hub.url)
+    assert "model.safetensors" in hub.files(REPO, done.commit)
+    with pytest.raises(HubError, match="the Hub tells no size and checksum"):
+        pull(REPO, endpoint=hub.url, cache=tmp_path / "cache")
