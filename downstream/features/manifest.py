@@ -1,5 +1,6 @@
 """The manifest of a feature store: which rows there are, of what, with the blocks' checksums."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -154,6 +155,10 @@ def _parse(path: Path, content: dict[str, Any]) -> StoreManifest:
     for number in (manifest.dim, *(n for block in blocks for n in (block.end, block.keys_end))):
         if type(number) is not int or not 0 <= number < 1 << 48:
             raise TypeError(f"{number!r} is no count of rows, bytes or dimensions")
+    ends = [(0, 0)] + [(block.end, block.keys_end) for block in blocks]
+    for earlier, later in itertools.pairwise(ends):
+        if later[0] <= earlier[0] or later[1] < earlier[1]:
+            raise ValueError(f"a block ends at {later}, the one before it at {earlier}")
     if manifest.dtype not in ROW_DTYPES or manifest.count != count or manifest.dim < 1:
         raise ValueError("dtype, dim or count is not right")
     return manifest

@@ -69,6 +69,7 @@ def render(directory: str | Path, *, repo: str | None = None) -> str:
         model=repo or _name_to_load(directory),
         config=config,
         meta={"converted": None, "license": None, "precision": None, **meta},
+        input=model.input,
         parameters=count_parameters(model),
         training=_training(meta),
         data=flatten_dict({"data": meta["data"]}) if meta.get("data") else {},

@@ -41,3 +41,14 @@ def test_a_block_whose_counts_are_none_is_refused(tmp_path, key, value):
     (store.folder / MANIFEST).write_text(json.dumps(content))
     with pytest.raises(DataError, match=MANIFEST):
         FeatureStore.open(store.folder).verify()
+
+
+@pytest.mark.parametrize(("key", "value"), [("end", 1), ("end", 3), ("keys_end", 3)])
+def test_blocks_that_end_before_the_one_before_them_are_refused(tmp_path, key, value):
+    store = make_store(tmp_path / "s", torch.eye(4))  # in blocks of 3 rows and of 1
+    content = json.loads((store.folder / MANIFEST).read_text())
+    content["blocks"][1][key] = value
+    content["count"] = content["blocks"][1]["end"]
+    (store.folder / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(DataError, match="the one before it at"):
+        FeatureStore.open(store.folder)

@@ -155,3 +155,11 @@ def test_only_the_loaders_that_were_tried_are_promised(tmp_path, monkeypatch, ar
     card = cards.render(tmp_path / "m")
     assert ("AutoModel.from_pretrained" in card) == (arch == "resnet18")
     assert ("timm.create_model" in card) == (model.timm_name is not None)
+
+
+def test_an_input_without_all_its_values_is_shown_as_it_is_used(folder):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    del config["npid"]["input"]["mean"], config["npid"]["input"]["crop_pct"]
+    path.write_text(json.dumps(config))
+    assert "normalised with mean 0.485, 0.456, 0.406" in cards.render(folder)

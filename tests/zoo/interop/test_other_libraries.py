@@ -11,6 +11,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torchvision.models.resnet import BasicBlock, ResNet
 
 import zoo
+from zoo import cards
 from zoo.hub import push
 
 ROOT = Path(__file__).parents[3]
@@ -102,3 +103,26 @@ def test_the_hub_mixin_reads_our_directory_and_we_read_its_weights(model, tmp_pa
         tmp_path / "theirs" / "model.safetensors", tmp_path / "ours", arch="resnet18"
     )
     assert torch.equal(zoo.load(tmp_path / "ours").embed(x), model.embed(x)) and not report.missing
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.parametrize("arch", ["resnet50", "vgg16"])
+def test_each_family_gives_the_same_in_the_loaders_that_its_card_promises(arch, tmp_path):
+    """A Bottleneck network and a plain one beside the ResNet-18 above."""
+    timm = pytest.importorskip("timm")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    model = zoo.create(arch, embed_dim=8).eval()
+    folder = zoo.save(model, tmp_path / arch)
+    images = torch.randn(1, 3, 224, 224)
+    ours = model(images)
+    card = cards.render(folder)
+    assert "timm.create_model" in card
+    theirs = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()(images)
+    torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
+    assert ("AutoModel.from_pretrained" in card) == model.transformers_compatible
+    if model.transformers_compatible:
+        loaded = transformers.AutoModel.from_pretrained(folder).eval()
+        maps = loaded(images).last_hidden_state
+        torch.testing.assert_close(maps, model.features(images)["res5"], atol=1e-4, rtol=1e-4)
