@@ -157,8 +157,10 @@ def swap(new: Path, path: Path) -> None:
 
 def recover(path: Path) -> None:
     """Bring back the folder that a kill caught between two names, if there is such a one."""
+    if not path.name:  # the current folder has no other name to come back from
+        return
     previous = _previous(path)
-    if path.name and not os.path.lexists(path) and previous.is_dir():
+    if not os.path.lexists(path) and previous.is_dir():
         with contextlib.suppress(OSError):
             os.replace(previous, path)
 

@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -160,3 +161,9 @@ def test_a_file_in_a_new_folder_can_be_locked_before_the_folder_has_its_name(tmp
         with file_lock(folder / "metrics.json"):
             (folder / "metrics.json").write_text("[]")
     assert (tmp_path / "demo" / "metrics.json").read_text() == "[]"
+
+
+def test_the_current_folder_needs_no_recovery(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    aside.recover(Path("."))
+    assert list(tmp_path.iterdir()) == []
