@@ -28,6 +28,7 @@ from zoo.data.split_names import parse_share
 from zoo.errors import RunError, SettingsError
 from zoo.models.model_dir import read_config
 from zoo.utils.files import folder_lock, write_text
+from zoo.utils.nested import flatten_dict
 from zoo.utils.signals import Stop
 
 CONFIG = "config.yaml"
@@ -243,13 +244,13 @@ def _check_unchanged(
         RunError: listing what differs.
     """
     try:
-        old = _flatten(yaml.safe_load((folder / CONFIG).read_text()))
+        old = flatten_dict(yaml.safe_load((folder / CONFIG).read_text()))
         old_data = json.loads((folder / DATA).read_text())
     except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
         raise RunError(
             f"{folder}: cannot tell how this run began ({error}); begin another in a new --out"
         ) from error
-    new = _flatten(yaml.safe_load(config_yaml))
+    new = flatten_dict(yaml.safe_load(config_yaml))
     differences = []
     for key in sorted(old.keys() | new.keys()):
         matters = key not in _MAY_CHANGE and (key.startswith("MODEL.") or not network_only)
@@ -264,16 +265,6 @@ def _check_unchanged(
             f"{folder} holds a run that began otherwise; give the options it began with, or choose "
             "another --out:\n  " + "\n  ".join(differences)
         )
-
-
-def _flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def _train(run: DetectionRun, config: DetectConfig, on_progress: OnProgress | None) -> Any:
