@@ -88,11 +88,16 @@ def draw_on_axes(axes: Any, figure: Figure) -> None:
         axes.set_xscale("log")
     if figure.x_names:
         places = [place for place, _ in figure.x_names]
-        names = [name for _, name in figure.x_names]
+        names = [_tick(place, name, figure.log_x) for place, name in figure.x_names]
         axes.set_xticks(places, names)
         axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend()
+
+
+def _tick(place: float, name: str, is_number: bool) -> str:
+    """A name on the x axis, below its number where the axis is one of numbers."""
+    return f"{place:g}\n{name}" if is_number else name
 
 
 def new_canvas(purpose: str, **size: Any) -> Any:

@@ -29,7 +29,7 @@ def test_a_figure_becomes_an_image_with_its_names(tmp_path):
     axes = Canvas().subplots()
     draw_on_axes(axes, figure)
     assert axes.get_xscale() == "log" and axes.get_title() == "t"
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["first", "second"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1\nfirst", "10\nsecond"]
     assert {text.get_text() for text in axes.get_legend().get_texts()} == {"one", "reference"}
     save_plot(figure, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
