@@ -88,9 +88,31 @@ def embed(
     """
     if config is None:
         config = EmbedConfig()
+    source = open_source(data, config.split, skip_bad=config.skip_bad)
+    return embed_source(model, source, out, config, on_progress)
+
+
+def embed_source(
+    model: str | Path,
+    source: Source,
+    out: str | Path,
+    config: EmbedConfig,
+    on_progress: OnImages | None = None,
+) -> FeatureStore:
+    """Do what :func:`embed` does for a data set that is open already.
+
+    Args:
+        model: anything that ``zoo.load`` takes.
+        source: the images; its split and its way with bad ones count, not those of the config.
+        out: folder of the store; made, or appended to.
+        config: type of the rows, device and the like.
+        on_progress: as for :func:`embed`.
+
+    Raises:
+        DataError, WriteError: as :func:`embed`.
+    """
     if config.dtype not in ROW_DTYPES:
         raise SettingsError(f"dtype must be {' or '.join(ROW_DTYPES)}, got {config.dtype!r}")
-    source = open_source(data, config.split, skip_bad=config.skip_bad)
     folder = zoo.locate(model)
     backbone = zoo.load(folder)
     is_path = Path(str(model)).exists()
@@ -108,7 +130,7 @@ def embed(
             on_progress(num_existing)
         append_images(writer, backbone, source, new_images, config, on_progress)
         if not writer.manifest.count:
-            raise DataError(f"{data}: none of its {len(source)} images could be read")
+            raise DataError(f"{source.data}: none of its {len(source)} images could be read")
     return FeatureStore.open(out)
 
 

@@ -68,15 +68,16 @@ def _embed(
     skip_bad: bool,
 ) -> None:
     from downstream.retrieval import EmbedConfig
-    from downstream.retrieval import embed as embed_into_store
+    from downstream.retrieval.embed import embed_source
     from npid.console import progress_bar
     from zoo.data.sources import open_source
 
     config = EmbedConfig(
         split=split, dtype=dtype, device=device, workers=workers, skip_bad=skip_bad
     )
-    with progress_bar("embed", len(open_source(data, split))) as bar:
-        store = embed_into_store(model, data, out, config, bar.add)
+    source = open_source(data, split, skip_bad=skip_bad)
+    with progress_bar("embed", len(source)) as bar:
+        store = embed_source(model, source, out, config, bar.add)
     megabytes = sum(store.manifest.sizes.values()) / 1e6
     echo(f"{out}: {len(store):,} rows of {store.dim} {store.manifest.dtype}, {megabytes:.1f} MB")
 

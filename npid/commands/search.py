@@ -140,7 +140,8 @@ def _update_cached_store(model: str, data: str, device: str, workers: int) -> Fe
     import hashlib
 
     import zoo
-    from downstream.retrieval import EmbedConfig, embed
+    from downstream.retrieval import EmbedConfig
+    from downstream.retrieval.embed import embed_source
     from npid.console import progress_bar
     from zoo.data.sources import canonical_name, open_source
     from zoo.data.sources.builtin import cache_folder
@@ -155,5 +156,6 @@ def _update_cached_store(model: str, data: str, device: str, workers: int) -> Fe
     name = hashlib.sha256(identity.encode()).hexdigest()[:20]
     out = cache_folder() / "stores" / name
     config = EmbedConfig(device=device, workers=workers)
-    with progress_bar("embed", len(open_source(data))) as bar:
-        return embed(model, data, out, config, bar.add)
+    source = open_source(data)
+    with progress_bar("embed", len(source)) as bar:
+        return embed_source(model, source, out, config, bar.add)

@@ -3,12 +3,11 @@
 import shutil
 
 import pytest
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-import zoo
 from npid.main import app
+from tests.stores import save_small_model
 
 TASKS = {
     "knn": ["--k", "3"],
@@ -21,11 +20,7 @@ TASKS = {
 
 @pytest.fixture
 def model(tmp_path):
-    torch.manual_seed(0)
-    return zoo.save(
-        zoo.create("resnet10", embed_dim=16, input=zoo.InputSpec(size=16, crop_pct=1.0)).eval(),
-        tmp_path / "m",
-    )
+    return save_small_model(tmp_path / "m")
 
 
 @pytest.fixture(params=list(TASKS))

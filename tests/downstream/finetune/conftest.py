@@ -1,13 +1,8 @@
 import pytest
-import torch
 
-import zoo
+from tests.stores import save_small_model
 
 
 @pytest.fixture
 def model(tmp_path):
-    torch.manual_seed(0)
-    return zoo.save(
-        zoo.create("resnet10", embed_dim=16, input=zoo.InputSpec(size=16, crop_pct=1.0)).eval(),
-        tmp_path / "m",
-    )
+    return save_small_model(tmp_path / "m")
